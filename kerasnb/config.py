@@ -1,0 +1,49 @@
+"""Process-wide settings and facts: `keras.config` and what a notebook adds to it."""
+
+import platform
+import sys
+from typing import Any
+
+import jax
+import numpy
+
+from kerasnb.core.dtypes import dtype_policy as dtype_policy
+from kerasnb.core.dtypes import set_dtype_policy as set_dtype_policy
+from kerasnb.core.registry import (
+    disable_unsafe_deserialization as disable_unsafe_deserialization,
+)
+from kerasnb.core.registry import (
+    enable_unsafe_deserialization as enable_unsafe_deserialization,
+)
+from kerasnb.core.settings import backend as backend
+from kerasnb.core.settings import (
+    disable_interactive_logging as disable_interactive_logging,
+)
+from kerasnb.core.settings import display as display
+from kerasnb.core.settings import (
+    enable_interactive_logging as enable_interactive_logging,
+)
+from kerasnb.core.settings import epsilon as epsilon
+from kerasnb.core.settings import floatx as floatx
+from kerasnb.core.settings import image_data_format as image_data_format
+from kerasnb.core.settings import (
+    is_interactive_logging_enabled as is_interactive_logging_enabled,
+)
+from kerasnb.core.settings import set_epsilon as set_epsilon
+from kerasnb.core.settings import set_floatx as set_floatx
+from kerasnb.core.settings import set_image_data_format as set_image_data_format
+from kerasnb.core.settings import tracebacks as tracebacks
+
+
+def info() -> dict[str, Any]:
+    """Devices, versions and settings, for a bug report or a run's record."""
+    return {
+        "kerasnb": sys.modules["kerasnb"].__version__,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "numpy": numpy.__version__,
+        "devices": [str(device) for device in jax.devices()],
+        "floatx": floatx(),
+        "image_data_format": image_data_format(),
+        "display": display(),
+    }

@@ -1,0 +1,291 @@
+"""Objects that remember how they were made, and how they become plain data.
+
+A `Configurable` binds the arguments of its constructor when it is created. From these
+follow `get_config`, `from_config`, copies and files, without a line in the subclass.
+`serialize` turns such an object into the dictionary that Keras' files hold;
+`deserialize` reads it back.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+
+from kerasnb.core import registry
+from kerasnb.core.errors import show, suggest
+
+
+class Configurable:
+    """An object whose configuration is the arguments of its constructor.
+
+    For classes of this package an attribute named like the argument wins over the
+    argument, so that `Conv2D(8, 3).get_config()["kernel_size"]` is `(3, 3)`.
+    """
+
+    _config: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if registry.is_library(cls):
+            registry.add_library_class(cls)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        try:
+            bound = constructor_signature(cls).bind(None, *args, **kwargs)
+        except TypeError:
+            # copy and pickle call __new__ bare; __init__ itself reports real mistakes.
+            object.__setattr__(self, "_config", {})
+            return self
+        bound.apply_defaults()
+        object.__setattr__(self, "_config", _flatten(bound))
+        return self
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain data, for `from_config`."""
+        own = constructor_is_ours(type(self))
+        config = {}
+        for name, value in self._config.items():
+            if own and hasattr(self, name):
+                value = getattr(self, name)
+            config[name] = serialize(value, f"{type(self).__name__}({name}=...)")
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """An object like the one whose `get_config` returned `config`."""
+        return cls(**{name: deserialize(value) for name, value in config.items()})
+
+
+@cache
+def constructor_signature(cls: type) -> inspect.Signature:
+    """The signature of `cls.__init__`, `self` included."""
+    return inspect.signature(cls.__init__)
+
+
+@cache
+def constructor_is_ours(cls: type) -> bool:
+    """Whether the constructor in force was written in this package."""
+    owner = next(base for base in cls.__mro__ if "__init__" in base.__dict__)
+    return registry.is_library(owner)
+
+
+def _flatten(bound: inspect.BoundArguments) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    for name, parameter in list(bound.signature.parameters.items())[1:]:
+        value = bound.arguments[name]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            config |= value
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            config[name] = value
+    return config
+
+
+# --- Objects as plain data -------------------------------------------------------------
+
+_LITERALS = (str, int, float, bool, type(None))
+
+
+def serialize(obj: Any, where: str | None = None) -> Any:
+    """`obj` as Keras' files hold it: literals, lists, dicts, and tagged dicts for the rest.
+
+    `where` names the argument in the error for something that cannot be written.
+    """
+    if isinstance(obj, _LITERALS):
+        return obj
+    if isinstance(obj, np.generic):
+        return obj.item()
+    if type(obj) in (list, tuple):
+        return type(obj)(serialize(item, where) for item in obj)
+    if isinstance(obj, Mapping):
+        return {key: serialize(value, where) for key, value in obj.items()}
+    for kind, write in _WRITERS:
+        if isinstance(obj, kind):
+            return write(obj)
+    if hasattr(obj, "get_config"):
+        return serialize_object(obj)
+    if isinstance(obj, type(np.dtype("f4"))):
+        return obj.name
+    if hasattr(obj, "shape") and hasattr(obj, "dtype"):
+        array = np.asarray(obj)
+        tag = "__numpy__" if isinstance(obj, np.ndarray) else "__tensor__"
+        value = {"value": array.tolist(), "dtype": str(array.dtype)}
+        return {"class_name": tag, "config": value}
+    if isinstance(obj, type):
+        name = registry.get_registered_name(obj)
+        return {"class_name": "__typespec__", "config": name, "registered_name": name}
+    if callable(obj):
+        return serialize_function(obj)
+    place = f"{where}: " if where else ""
+    raise TypeError(
+        f"{place}{show(obj)} cannot be written to a config; give the class a "
+        "get_config() method, or pass plain data."
+    )
+
+
+def serialize_object(obj: Any) -> dict[str, Any]:
+    """An object with `get_config` as `module, class_name, config, registered_name`."""
+    cls = type(obj)
+    config = {
+        "module": registry.module_name(cls),
+        "class_name": cls.__name__,
+        "config": obj.get_config(),
+        "registered_name": (
+            None if registry.is_library(cls) else registry.get_registered_name(cls)
+        ),
+    }
+    for extra in ("build_config", "compile_config"):
+        get = getattr(obj, f"get_{extra}", None)
+        if get is not None and (value := get()) is not None:
+            config[extra] = serialize(value)
+    return config
+
+
+def serialize_function(fn: Callable) -> Any:
+    """A function of this package as its name, a user's as a tagged reference."""
+    if registry.is_library(fn):
+        return fn.__name__
+    return {
+        "module": "builtins",
+        "class_name": "function",
+        "config": registry.get_registered_name(fn),
+        "registered_name": "function",
+    }
+
+
+def deserialize(config: Any) -> Any:
+    """The object that `serialize` turned into `config`; other data as it is."""
+    if type(config) in (list, tuple):
+        return type(config)(deserialize(item) for item in config)
+    if not isinstance(config, dict):
+        return config
+    name = config.get("class_name")
+    if not isinstance(name, str) or "config" not in config:
+        return {key: deserialize(value) for key, value in config.items()}
+    if name in _READERS:
+        return _READERS[name](config)
+    return deserialize_object(config)
+
+
+def deserialize_object(config: dict[str, Any]) -> Any:
+    """Rebuild an object from `module, class_name, config, registered_name`."""
+    cls = registry.find_class(
+        config.get("module"), config["class_name"], config.get("registered_name")
+    )
+    obj = cls.from_config(config["config"])
+    if config.get("build_config") and hasattr(obj, "build_from_config"):
+        obj.build_from_config(deserialize(config["build_config"]))
+    if config.get("compile_config") and hasattr(obj, "compile_from_config"):
+        obj.compile_from_config(config["compile_config"])
+    return obj
+
+
+def _read_function(config: dict[str, Any]) -> Any:
+    name = config["config"]
+    if isinstance(
+        name, dict
+    ):  # older files: {"class_name": "function", "config": {...}}
+        name = name.get("config", "")
+    found = registry.get_registered_object(name)
+    # A plain name is left to the room that knows it: an activation, a loss.
+    return name if found is None else found
+
+
+def _read_array(config: dict[str, Any]) -> np.ndarray:
+    inner = config["config"]
+    return np.array(inner["value"], dtype=inner["dtype"])
+
+
+_WRITERS: list[tuple[type, Callable[[Any], Any]]] = [
+    (bytes, lambda b: {"class_name": "__bytes__", "config": {"value": b.decode()}}),
+    (
+        slice,
+        lambda s: {
+            "class_name": "__slice__",
+            "config": {"start": s.start, "stop": s.stop, "step": s.step},
+        },
+    ),
+    (type(Ellipsis), lambda _: {"class_name": "__ellipsis__", "config": {}}),
+]
+_READERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "function": _read_function,
+    "__numpy__": _read_array,
+    "__tensor__": _read_array,
+    "__bytes__": lambda c: c["config"]["value"].encode(),
+    "__slice__": lambda c: slice(*(c["config"][k] for k in ("start", "stop", "step"))),
+    "__ellipsis__": lambda _: Ellipsis,
+    "__tuple__": lambda c: tuple(deserialize(c["config"]["value"])),
+    "__typespec__": lambda c: registry.find_class(None, c["config"], None),
+}
+
+
+def add_value_kind(
+    kind: type | None,
+    write: Callable[[Any], Any] | None,
+    tag: str,
+    read: Callable[[dict[str, Any]], Any],
+) -> None:
+    """Teach `serialize` and `deserialize` one more kind of value."""
+    if kind is not None and write is not None:
+        _WRITERS.append((kind, write))
+    _READERS[tag] = read
+
+
+# --- Names for objects: "relu", "adam", "mse" ------------------------------------------
+
+
+class Catalog:
+    """The objects of one room by name, and its `get`, `serialize` and `deserialize`.
+
+    `kind` names them in errors ("activation"); `base` is their class, None for
+    functions; `entries` maps every accepted name to a class or a function.
+    """
+
+    def __init__(
+        self, kind: str, base: type | None, entries: Mapping[str, Any]
+    ) -> None:
+        self.kind, self.base, self.entries = kind, base, dict(entries)
+        self._lower = {name.lower(): value for name, value in reversed(entries.items())}
+
+    def get(self, identifier: Any) -> Any:
+        """The object that a name, a config, a class or an object stands for."""
+        if identifier is None:
+            return None
+        if isinstance(identifier, dict):
+            identifier = deserialize(identifier)
+        if isinstance(identifier, str):
+            identifier = self.find(identifier)
+        if isinstance(identifier, type):
+            return identifier()
+        if callable(identifier) or (self.base and isinstance(identifier, self.base)):
+            return identifier
+        raise ValueError(
+            f"{show(identifier)} is not {_article(self.kind)}: pass a name such as "
+            f'"{next(iter(self.entries))}", an object or a function.'
+        )
+
+    def find(self, name: str) -> Any:
+        """The class or function of that name, or a ValueError with the nearest one."""
+        found = registry.get_registered_object(name)
+        if found is None:
+            found = self.entries.get(name, self._lower.get(name.lower()))
+        if found is None:
+            raise ValueError(
+                f'Unknown {self.kind} "{name}".{suggest(name, self.entries)}'
+            )
+        return found
+
+    def serialize(self, obj: Any) -> Any:
+        """The object as plain data."""
+        return serialize(obj)
+
+    def deserialize(self, config: Any, custom_objects: dict | None = None) -> Any:
+        """The object that plain data or a name stands for."""
+        with registry.custom_object_scope(custom_objects):
+            return self.get(config)
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -1,0 +1,67 @@
+"""One readable sentence for each mistake a user can make."""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+
+def show(value: Any) -> str:
+    """`value` as an error message prints it: short, on one line."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def suggest(name: Any, known: Iterable[str]) -> str:
+    """` Did you mean "x"?` when a known name is close to `name`, else nothing.
+
+    >>> suggest("relju", ["relu", "gelu"])
+    ' Did you mean "relu"?'
+    """
+    known = {str(k): None for k in known}
+    lowered: dict[str, str] = {}
+    for k in known:
+        lowered.setdefault(k.lower(), k)
+    near = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.6)
+    return f' Did you mean "{lowered[near[0]]}"?' if near else ""
+
+
+def message(who: str | None, argument: str, value: Any, expected: str) -> str:
+    """The sentence that `check` raises."""
+    prefix = f"{who}: " if who else ""
+    return f"{prefix}`{argument}` must be {expected}, not {show(value)}."
+
+
+def check(
+    condition: Any, who: str | None, argument: str, value: Any, expected: str
+) -> None:
+    """Raise a ValueError naming `who`, the argument, its value and what is expected.
+
+    >>> check(False, "Dropout", "rate", 2, "a number from 0 to 1")
+    Traceback (most recent call last):
+    ValueError: Dropout: `rate` must be a number from 0 to 1, not 2.
+    """
+    if not condition:
+        raise ValueError(message(who, argument, value, expected))
+
+
+def reject_unknown(who: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise a TypeError for the first of `names`, an argument `who` does not take."""
+    for name in names:
+        raise TypeError(
+            f"{who} has no argument `{name}`.{suggest(name, known)}".rstrip()
+        )
+
+
+def optional(module: str, purpose: str, extra: str) -> ModuleType:
+    """Import an optional package, or say which extra brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(
+            f"{package} is needed {purpose}: pip install 'kerasnb[{extra}]'."
+        ) from error

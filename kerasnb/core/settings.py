@@ -1,0 +1,123 @@
+"""Settings that hold for the whole process: number formats, display, tracebacks.
+
+`kerasnb.config` is the public face of this file.
+"""
+
+import os
+from typing import Any, Literal
+
+from kerasnb.core.errors import check
+
+_FLOATS = ("bfloat16", "float16", "float32", "float64")
+_DISPLAYS = ("auto", "widget", "html", "text", "none")
+
+_settings: dict[str, Any] = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+    "display": None,
+    "tracebacks": "short",
+    "interactive_logging": True,
+}
+
+
+def floatx() -> str:
+    """The default float dtype, `"float32"` unless `set_floatx` said otherwise."""
+    return _settings["floatx"]
+
+
+def set_floatx(value: str) -> None:
+    """Make `value` the dtype of everything created without one."""
+    check(value in _FLOATS, "set_floatx", "value", value, f"one of {_FLOATS}")
+    _settings["floatx"] = str(value)
+
+
+def epsilon() -> float:
+    """The small number that keeps divisions and logarithms finite, `1e-7`."""
+    return _settings["epsilon"]
+
+
+def set_epsilon(value: float) -> None:
+    """Replace the small number returned by `epsilon`."""
+    _settings["epsilon"] = value
+
+
+def image_data_format() -> str:
+    """Where images keep their channels: `"channels_last"` or `"channels_first"`."""
+    return _settings["image_data_format"]
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Choose where images keep their channels when a layer is not told."""
+    data_format = str(data_format).lower()
+    check(
+        data_format in ("channels_last", "channels_first"),
+        "set_image_data_format",
+        "data_format",
+        data_format,
+        '"channels_last" or "channels_first"',
+    )
+    _settings["image_data_format"] = data_format
+
+
+def standardize_data_format(data_format: str | None) -> str:
+    """`data_format`, or the process-wide choice when it is None."""
+    if data_format is None:
+        return image_data_format()
+    data_format = str(data_format).lower()
+    check(
+        data_format in ("channels_last", "channels_first"),
+        None,
+        "data_format",
+        data_format,
+        '"channels_last" or "channels_first"',
+    )
+    return data_format
+
+
+def backend() -> str:
+    """The name of the array library underneath, always `"jax"`."""
+    return "jax"
+
+
+def display(
+    mode: Literal["auto", "widget", "html", "text", "none"] | None = None,
+) -> str:
+    """How models and runs show themselves; called with a `mode`, sets it.
+
+    `"auto"` draws widgets in a notebook and text elsewhere. The environment
+    variable `KERASNB_DISPLAY` holds the choice until this is called.
+    """
+    if mode is not None:
+        check(mode in _DISPLAYS, "display", "mode", mode, f"one of {_DISPLAYS}")
+        _settings["display"] = mode
+    if _settings["display"] is not None:
+        return _settings["display"]
+    wanted = os.environ.get("KERASNB_DISPLAY", "auto")
+    check(wanted in _DISPLAYS, None, "KERASNB_DISPLAY", wanted, f"one of {_DISPLAYS}")
+    return wanted
+
+
+def tracebacks(mode: Literal["short", "full"] | None = None) -> str:
+    """Whether a notebook shows `"short"` errors or `"full"` ones with every frame."""
+    if mode is not None:
+        check(
+            mode in ("short", "full"), "tracebacks", "mode", mode, '"short" or "full"'
+        )
+        _settings["tracebacks"] = mode
+    return _settings["tracebacks"]
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether progress is drawn as a bar (True) or as plain lines."""
+    return _settings["interactive_logging"]
+
+
+def enable_interactive_logging() -> None:
+    """Draw progress as a bar that updates in place."""
+    _settings["interactive_logging"] = True
+
+
+def disable_interactive_logging() -> None:
+    """Write progress as plain lines, as a log file wants it."""
+    _settings["interactive_logging"] = False
