@@ -7,7 +7,9 @@ follow `get_config`, `from_config`, copies and files, without a line in the subc
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, Self
 
@@ -97,8 +99,9 @@ def serialize(obj: Any, where: str | None = None) -> Any:
         return obj
     if isinstance(obj, np.generic):
         return obj.item()
-    if type(obj) in (list, tuple):
-        return type(obj)(serialize(item, where) for item in obj)
+    if isinstance(obj, list) or type(obj) is tuple:
+        items = [serialize(item, where) for item in obj]
+        return tuple(items) if type(obj) is tuple else items
     if isinstance(obj, Mapping):
         return {key: serialize(value, where) for key, value in obj.items()}
     for kind, write in _WRITERS:
@@ -128,10 +131,15 @@ def serialize(obj: Any, where: str | None = None) -> Any:
 def serialize_object(obj: Any) -> dict[str, Any]:
     """An object with `get_config` as `module, class_name, config, registered_name`."""
     cls = type(obj)
+    inner = obj.get_config()
+    if not isinstance(inner, Mapping):
+        raise TypeError(
+            f"{cls.__name__}.get_config() must return a dict, not {show(inner)}."
+        )
     config = {
         "module": registry.module_name(cls),
         "class_name": cls.__name__,
-        "config": obj.get_config(),
+        "config": serialize(inner, f"{cls.__name__}.get_config()"),
         "registered_name": (
             None if registry.is_library(cls) else registry.get_registered_name(cls)
         ),
@@ -140,6 +148,8 @@ def serialize_object(obj: Any) -> dict[str, Any]:
         get = getattr(obj, f"get_{extra}", None)
         if get is not None and (value := get()) is not None:
             config[extra] = serialize(value)
+    if (scope := _sharing.get()) is not None:
+        scope.note_written(obj, config)
     return config
 
 
@@ -171,6 +181,9 @@ def deserialize(config: Any) -> Any:
 
 def deserialize_object(config: dict[str, Any]) -> Any:
     """Rebuild an object from `module, class_name, config, registered_name`."""
+    scope, number = _sharing.get(), config.get("shared_object_id")
+    if scope is not None and number in scope.read:
+        return scope.read[number]
     cls = registry.find_class(
         config.get("module"), config["class_name"], config.get("registered_name")
     )
@@ -179,7 +192,39 @@ def deserialize_object(config: dict[str, Any]) -> Any:
         obj.build_from_config(deserialize(config["build_config"]))
     if config.get("compile_config") and hasattr(obj, "compile_from_config"):
         obj.compile_from_config(config["compile_config"])
+    if scope is not None and number is not None:
+        scope.read[number] = obj
     return obj
+
+
+class _Sharing:
+    """The objects met while one file is written or read."""
+
+    def __init__(self) -> None:
+        # The objects are kept with their ids: an id is free again when its object is gone.
+        self.written: dict[int, tuple[int, Any, dict[str, Any]]] = {}
+        self.read: dict[Any, Any] = {}
+
+    def note_written(self, obj: Any, config: dict[str, Any]) -> None:
+        """Number the configs of an object that is written more than once."""
+        if id(obj) not in self.written:
+            self.written[id(obj)] = len(self.written) + 1, obj, config
+            return
+        number, _, first = self.written[id(obj)]
+        first["shared_object_id"] = config["shared_object_id"] = number
+
+
+_sharing: ContextVar[_Sharing | None] = ContextVar("sharing", default=None)
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """One file's worth of objects: one that occurs twice is the same when read back."""
+    token = _sharing.set(_Sharing())
+    try:
+        yield
+    finally:
+        _sharing.reset(token)
 
 
 def _read_function(config: dict[str, Any]) -> Any:

@@ -330,7 +330,7 @@ _OPERATORS = {
     operator.neg: "negative",
     operator.abs: "absolute",
     operator.invert: "logical_not",
-    operator.pos: "identity",
+    operator.pos: "positive",
 }
 add_array_operators(KerasTensor, lambda fn, *xs: OPS[_OPERATORS[fn]](*xs))
 
