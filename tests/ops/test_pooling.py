@@ -1,0 +1,92 @@
+"""kerasnb.ops.pooling"""
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+from kerasnb import ops
+
+CASES = [
+    # images, window, strides, padding
+    ((2, 9, 3), 2, None, "valid"),
+    ((2, 9, 3), 3, None, "same"),
+    ((2, 9, 8, 3), 2, None, "valid"),
+    ((2, 9, 8, 3), (3, 2), None, "same"),
+    ((2, 9, 8, 3), 3, 2, "valid"),
+    ((2, 9, 8, 3), 3, 2, "same"),
+    ((2, 9, 8, 3), 2, 1, "same"),
+    ((2, 9, 8, 3), 2, 3, "valid"),
+    ((2, 5, 4, 6, 3), 2, None, "same"),
+    ((2, 5, 4, 6, 3), (2, 1, 3), None, "valid"),
+]
+
+
+def results(fn, x):
+    weights = jnp.cos(jnp.arange(jax.eval_shape(fn, x).size, dtype="float32"))
+
+    def loss(x):
+        y = fn(x)
+        return jnp.sum(y * weights.reshape(y.shape))
+
+    return jax.jit(lambda x: (fn(x), jax.grad(loss)(x)))(x)
+
+
+@pytest.mark.parametrize("name", ["max_pool", "average_pool"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values_and_gradients_agree_with_keras_among_equals_too(name, case):
+    images, window, strides, padding = case
+    # Keras' ops need the strides, its layers fill them in.
+    options = (window, window if strides is None else strides, padding)
+    rng = np.random.default_rng(0)
+    for x in (
+        jnp.asarray(rng.normal(size=images), "float32"),
+        jnp.asarray(rng.integers(-1, 2, images), "float32"),  # many equals
+    ):
+        ours = results(lambda x: getattr(ops, name)(x, *options, "channels_last"), x)
+        theirs = results(
+            lambda x: getattr(keras.ops, name)(x, *options, "channels_last"), x
+        )
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["max_pool", "average_pool"])
+def test_channels_first_is_the_same_transposed(name):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 9, 8)), "float32")
+    for options in ((2, 2, "valid"), (3, 2, "same")):
+        ours = getattr(ops, name)(x, *options, "channels_first")
+        theirs = getattr(keras.ops, name)(x, *options, "channels_first")
+        np.testing.assert_allclose(ours, theirs, 1e-6)
+
+
+def test_the_strides_are_the_window_unless_given():
+    x = jnp.arange(12.0).reshape(1, 4, 3, 1)
+    np.testing.assert_array_equal(ops.max_pool(x, 2), ops.max_pool(x, 2, 2))
+    np.testing.assert_array_equal(ops.average_pool(x, 2), ops.average_pool(x, 2, 2))
+
+
+def test_the_largest_of_blocks_can_be_differentiated_forwards_and_twice():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 4, 1)), "float32")
+    direction = jnp.cos(x)
+
+    def loss(x):
+        return jnp.sum(ops.max_pool(x, 2) ** 3)
+
+    _, forwards = jax.jvp(loss, (x,), (direction,))
+    np.testing.assert_allclose(forwards, jnp.sum(jax.grad(loss)(x) * direction), 1e-5)
+    hessian = jax.hessian(loss)(x)[0, :, :, 0, 0, :, :, 0].reshape(16, 16)
+    assert (np.count_nonzero(hessian, axis=0) <= 1).all()
+    assert np.count_nonzero(hessian) == 4
+
+
+def test_integers_pool_in_their_own_dtype():
+    x = jnp.arange(16, dtype="int32").reshape(1, 4, 4, 1)
+    assert ops.max_pool(x, 2)[0, :, :, 0].tolist() == [[5, 7], [13, 15]]
+    assert ops.max_pool(x, 2).dtype == "int32"
+
+
+def test_a_window_of_the_wrong_rank_is_refused():
+    with pytest.raises(ValueError, match="`pool_size` must be 2 numbers"):
+        ops.max_pool(jnp.ones((1, 4, 4, 1)), (2, 2, 2))
