@@ -11,12 +11,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
 from kerasnb.core import registry
 from kerasnb.core.errors import show, suggest
+
+R = TypeVar("R")
+
+
+def per_class(fn: Callable[[Any], R]) -> Callable[[Any], R]:
+    """Remember what `fn` answered for each class."""
+    return cache(fn)
 
 
 class Configurable:
@@ -34,6 +41,7 @@ class Configurable:
             registry.add_library_class(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Bind and remember the constructor's arguments."""
         self = super().__new__(cls)
         try:
             bound = constructor_signature(cls).bind(None, *args, **kwargs)
@@ -61,13 +69,13 @@ class Configurable:
         return cls(**{name: deserialize(value) for name, value in config.items()})
 
 
-@cache
+@per_class
 def constructor_signature(cls: type) -> inspect.Signature:
     """The signature of `cls.__init__`, `self` included."""
-    return inspect.signature(cls.__init__)
+    return inspect.signature(cls.__init__)  # type: ignore[misc]
 
 
-@cache
+@per_class
 def constructor_is_ours(cls: type) -> bool:
     """Whether the constructor in force was written in this package."""
     owner = next(base for base in cls.__mro__ if "__init__" in base.__dict__)
@@ -85,13 +93,13 @@ def _flatten(bound: inspect.BoundArguments) -> dict[str, Any]:
     return config
 
 
-# --- Objects as plain data -------------------------------------------------------------
+# --- Objects as plain data ------------------------------------------------------------
 
 _LITERALS = (str, int, float, bool, type(None))
 
 
 def serialize(obj: Any, where: str | None = None) -> Any:
-    """`obj` as Keras' files hold it: literals, lists, dicts, and tagged dicts for the rest.
+    """`obj` as Keras' files hold it: literals, lists, dicts, tagged dicts for the rest.
 
     `where` names the argument in the error for something that cannot be written.
     """
@@ -184,7 +192,7 @@ def deserialize_object(config: dict[str, Any]) -> Any:
     scope, number = _sharing.get(), config.get("shared_object_id")
     if scope is not None and number in scope.read:
         return scope.read[number]
-    cls = registry.find_class(
+    cls: Any = registry.find_class(
         config.get("module"), config["class_name"], config.get("registered_name")
     )
     obj = cls.from_config(config["config"])
@@ -201,7 +209,7 @@ class _Sharing:
     """The objects met while one file is written or read."""
 
     def __init__(self) -> None:
-        # The objects are kept with their ids: an id is free again when its object is gone.
+        # Kept with their ids: an id is free again when its object is gone.
         self.written: dict[int, tuple[int, Any, dict[str, Any]]] = {}
         self.read: dict[Any, Any] = {}
 
@@ -278,7 +286,7 @@ def add_value_kind(
     _READERS[tag] = read
 
 
-# --- Names for objects: "relu", "adam", "mse" ------------------------------------------
+# --- Names for objects: "relu", "adam", "mse" -----------------------------------------
 
 
 class Catalog:
@@ -292,7 +300,9 @@ class Catalog:
         self, kind: str, base: type | None, entries: Mapping[str, Any]
     ) -> None:
         self.kind, self.base, self.entries = kind, base, dict(entries)
-        self._lower = {name.lower(): value for name, value in reversed(entries.items())}
+        self._lower = {
+            name.lower(): value for name, value in reversed(self.entries.items())
+        }
 
     def get(self, identifier: Any) -> Any:
         """The object that a name, a config, a class or an object stands for."""

@@ -1,4 +1,4 @@
-"""Number formats: their names, how they combine, and which one a layer uses for what."""
+"""Number formats: their names, how they combine, which one a layer uses for what."""
 
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -29,9 +29,8 @@ def standardize_dtype(dtype: Any) -> str:
     if dtype is None:
         return settings.floatx()
     if dtype in _PYTHON:
-        name = _PYTHON[dtype]
-        return settings.floatx() if name == "float32" else name
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None)
+        return settings.floatx() if dtype is float else _PYTHON[dtype]
+    name: Any = dtype if isinstance(dtype, str) else getattr(dtype, "name", None)
     if name is None:
         try:
             name = jnp.dtype(dtype).name
@@ -45,7 +44,8 @@ def standardize_dtype(dtype: Any) -> str:
 def canonical(dtype: Any) -> str:
     """The dtype an array really gets: 64 bits become 32 unless JAX enables them."""
     name = standardize_dtype(dtype)
-    return name if jax.config.jax_enable_x64 else _WITHOUT_X64.get(name, name)
+    wide = jax.config.jax_enable_x64  # type: ignore[attr-defined]
+    return name if wide else _WITHOUT_X64.get(name, name)
 
 
 def is_float(dtype: Any) -> bool:
@@ -157,7 +157,7 @@ def get_policy(identifier: Any) -> DTypePolicy:
     return DTypePolicy(identifier)
 
 
-# --- Autocast: variables are read in the dtype of the layer that reads them ------------
+# --- Autocast: variables are read in the dtype of the layer that reads them -----------
 
 _autocast: ContextVar[str | None] = ContextVar("autocast", default=None)
 

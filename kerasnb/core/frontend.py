@@ -1,4 +1,4 @@
-"""The one door to the notebook room: nothing else outside of it knows that it exists."""
+"""The one door to the notebook room: nothing else outside of it knows it is there."""
 
 import importlib
 import sys

@@ -42,7 +42,7 @@ class KerasTensor:
         self.sparse, self.ragged = bool(sparse), bool(ragged)
         self.name = name or naming.unique("keras_tensor")
         self.record_history = record_history
-        self._keras_history: tuple[Operation, int, int] | None = None
+        self._keras_history: Any = None  # (operation, node index, tensor index)
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -69,7 +69,7 @@ class KerasTensor:
     def __len__(self) -> int:
         raise TypeError(f"{self!r} has no length; its values are not known yet.")
 
-    __bool__ = __float__ = __int__ = __index__ = __iter__ = __len__  # type: ignore[assignment]
+    __bool__ = __float__ = __int__ = __index__ = __iter__ = __len__
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise ValueError(
@@ -250,7 +250,7 @@ def _single(items: list) -> Any:
     return items[0] if len(items) == 1 else items
 
 
-# --- keras.ops on placeholders ----------------------------------------------------------
+# --- keras.ops on placeholders --------------------------------------------------------
 
 OPS: dict[str, Callable] = {}
 
@@ -299,7 +299,10 @@ def _plain_value(x: Any) -> Any:
     if isinstance(x, Variable):
         return x.value
     if isinstance(x, list) and not any(isinstance(y, jax.Array) for y in x):
-        return np.asarray(x) if _is_numeric(x) else x
+        try:
+            return np.asarray(x) if _is_numeric(x) else x
+        except ValueError:  # rows of different lengths: a list of arrays
+            return x
     return x
 
 
@@ -335,7 +338,7 @@ _OPERATORS = {
 add_array_operators(KerasTensor, lambda fn, *xs: OPS[_OPERATORS[fn]](*xs))
 
 
-# --- Replay ----------------------------------------------------------------------------
+# --- Replay ---------------------------------------------------------------------------
 
 
 class Function(Operation):
@@ -397,9 +400,9 @@ def sort_calls(
         state[id(node)] = "open"
         if node.is_input and id(tensor) not in known:
             raise ValueError(
-                f"The outputs depend on the input `{node.operation.name}`, which is not "
-                "among the `inputs` of the model. Add it there, or build the outputs "
-                "from the given inputs only."
+                f"The outputs depend on the input `{node.operation.name}`, which is "
+                "not among the `inputs` of the model. Add it there, or build the "
+                "outputs from the given inputs only."
             )
         needed = [] if id(tensor) in known else node.input_tensors
         stack.append((node, iter(needed)))

@@ -1,9 +1,10 @@
-"""Masks travel beside arrays: which time steps of a batch are real and which are padding.
+"""Masks travel beside arrays: which time steps of a batch are real, which are padding.
 
 JAX arrays take no attributes, so the mask of an array is kept in a table beside it
 until the array is gone.
 """
 
+import functools
 import weakref
 from typing import Any
 
@@ -22,4 +23,10 @@ def set_mask(x: Any, mask: Any) -> None:
     if mask is None:
         _masks.pop(key, None)
     else:
-        _masks[key] = (weakref.ref(x, lambda _: _masks.pop(key, None)), mask)
+        # The table is bound here because module globals go first when Python ends.
+        forget = functools.partial(_forget, _masks, key)
+        _masks[key] = (weakref.ref(x, forget), mask)
+
+
+def _forget(table: dict[int, Any], key: int, _: weakref.ref) -> None:
+    table.pop(key, None)

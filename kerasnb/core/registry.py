@@ -8,9 +8,10 @@ ever imported because a file says so.
 
 import inspect
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from kerasnb.core.errors import suggest
@@ -31,13 +32,15 @@ _MODULES = {
 _library: dict[tuple[str, str], Any] = {}
 _custom: dict[str, Any] = {}
 _custom_names: dict[Any, str] = {}
-_scope: ContextVar[dict[str, Any]] = ContextVar("custom_objects", default={})
+_scope: ContextVar[Mapping[str, Any]] = ContextVar(
+    "custom_objects", default=MappingProxyType({})
+)
 _unsafe = ContextVar("unsafe_deserialization", default=False)
 _unsafe_everywhere = False
 
 
 def room_of(module: str) -> str:
-    """The room a module lies in: `kerasnb.layers.conv` and `keras.layers` -> `layers`."""
+    """The room of a module: `kerasnb.layers.conv` and `keras.layers` -> `layers`."""
     parts = [p for p in module.split(".") if p not in ("keras", _PACKAGE, "src")]
     if parts[:2] == ["optimizers", "schedules"]:
         return "optimizers.schedules"
@@ -94,10 +97,11 @@ def register_keras_serializable(
     """
 
     def register(obj: T) -> T:
-        registered = f"{package}>{name or obj.__name__}"
+        own_name = getattr(obj, "__name__", str(obj))
+        registered = f"{package}>{name or own_name}"
         if inspect.isclass(obj) and not hasattr(obj, "get_config"):
             raise ValueError(
-                f"{obj.__name__} cannot be registered: it has no get_config() method."
+                f"{own_name} cannot be registered: it has no get_config() method."
             )
         _custom[registered] = obj
         _custom_names[obj] = registered

@@ -28,7 +28,7 @@ _frame: ContextVar["Frame | None"] = ContextVar("frame", default=None)
 class Frame:
     """A table of values that stand in for variables, inside another one or none."""
 
-    __slots__ = ("values", "parent", "open", "losses")
+    __slots__ = ("open", "parent", "values")
 
     def __init__(
         self,
@@ -40,7 +40,6 @@ class Frame:
         self.values = dict(zip(variables, values, strict=True))
         self.parent = parent
         self.open = open
-        self.losses: list[Any] = []
 
     def find(self, variable: "Variable") -> "Frame | None":
         """The innermost frame that lists `variable`."""

@@ -70,7 +70,7 @@ class Variable:
         self.shape: tuple[int, ...] = tuple(self.box.shape)
         self.dtype: str = self.box.dtype.name
 
-    # --- Reading and writing -----------------------------------------------------------
+    # --- Reading and writing ----------------------------------------------------------
 
     @property
     def raw(self) -> jax.Array:
@@ -131,7 +131,7 @@ class Variable:
     def __repr__(self) -> str:
         return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}>"
 
-    # --- Acting as an array ------------------------------------------------------------
+    # --- Acting as an array -----------------------------------------------------------
 
     def __jax_array__(self) -> jax.Array:
         return self.value
@@ -192,7 +192,7 @@ def add_array_operators(cls: type, apply: Callable[..., Any]) -> None:
         fn = getattr(operator, name)
         setattr(cls, f"__{name}__", lambda a, fn=fn: apply(fn, a))
     # Comparing elementwise must not cost a variable its place in a dictionary.
-    cls.__hash__ = object.__hash__  # type: ignore[method-assign]
+    cls.__hash__ = object.__hash__  # type: ignore[assignment,method-assign]
 
 
 def _operand(x: Any) -> Any:

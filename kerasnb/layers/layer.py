@@ -1,0 +1,824 @@
+"""`Layer`: weights and the computation that uses them.
+
+A subclass writes `build` (make weights, from the shapes of the inputs) and `call`
+(compute, on arrays). Everything else follows: shapes from tracing `call`, the
+configuration from the constructor's arguments, purity from `core/state.py`.
+
+`Layer.__call__` prepares a call: it converts and casts the inputs, builds the layer the
+first time, fills in `training` and the masks, and records the call when an input is a
+placeholder. A symbolic call traces `call` twice, so Python side effects in it (a print)
+happen twice.
+"""
+
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kerasnb import constraints, initializers, regularizers
+from kerasnb.core import dtypes, naming
+from kerasnb.core.configurable import constructor_signature, per_class, serialize
+from kerasnb.core.dtypes import DTypePolicy
+from kerasnb.core.errors import show, suggest
+from kerasnb.core.graph import (
+    KerasTensor,
+    Node,
+    Operation,
+    any_symbolic,
+    leaves,
+    map_structure,
+    output_spec,
+)
+from kerasnb.core.masks import get_mask, set_mask
+from kerasnb.core.registry import is_library
+from kerasnb.core.state import bind, functional, outside
+from kerasnb.core.variable import Variable
+from kerasnb.layers.input_spec import InputSpec, check_inputs
+from kerasnb.random import SeedGenerator
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """What the layers inside a call inherit from it."""
+
+    training: bool | None = None
+
+
+_context: ContextVar[CallContext | None] = ContextVar("call_context", default=None)
+_collector: ContextVar[list | None] = ContextVar("losses", default=None)
+
+
+@contextmanager
+def collect_losses() -> Iterator[list[Any]]:
+    """Gather what layers pass to `add_loss` inside, instead of leaving it with them."""
+    losses: list[Any] = []
+    token = _collector.set(losses)
+    try:
+        yield losses
+    finally:
+        _collector.reset(token)
+
+
+class Layer(Operation):
+    """The base of all layers: weights, and a computation that uses them.
+
+    >>> class Scale(Layer):
+    ...     def build(self, input_shape):
+    ...         self.scale = self.add_weight((input_shape[-1],), "ones", name="scale")
+    ...     def call(self, x):
+    ...         return x * self.scale
+    >>> Scale()(np.ones((2, 3))).shape
+    (2, 3)
+    """
+
+    _UNTRACKED = frozenset({"_config", "_inbound_nodes", "_losses", "_build_shapes"})
+
+    supports_masking: bool = False
+    input_spec: Any = None
+    # Outputs for one sample depend on the other samples of the batch (as in training
+    # batch normalisation); a batch must then never be padded.
+    mixes_samples: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _remember_build(cls.__dict__["build"])  # type: ignore
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self._trainable = bool(trainable)
+        self._dtype_policy = dtypes.get_policy(kwargs.pop("dtype_policy", dtype))
+        self.autocast = autocast
+        self.built = False
+        self._trainable_variables: list[Variable] = []
+        self._non_trainable_variables: list[Variable] = []
+        self._losses: list[Any] = []
+        self._build_shapes: dict[str, Any] | None = None
+        self._path: str | None = None
+        # Keras 2 spelling of a first layer's input, understood by Sequential.
+        shape = kwargs.pop("input_shape", None)
+        if (width := kwargs.pop("input_dim", None)) is not None:
+            shape = (width,)
+        self._input_shape_argument = None if shape is None else tuple(shape)
+        for unknown in kwargs:
+            known = [*constructor_signature(type(self)).parameters, *_BASE_ARGUMENTS]
+            raise ValueError(
+                f"{type(self).__name__} has no argument `{unknown}`."
+                f"{suggest(unknown, known)}"
+            )
+
+    # --- To be written by subclasses --------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights, given the shapes of the inputs."""
+        self.built = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the outputs; by default that of the inputs."""
+        return previous_mask
+
+    # --- Weights ----------------------------------------------------------------------
+
+    def add_weight(
+        self,
+        shape: Sequence[int] | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+    ) -> Variable:
+        """A new variable of this layer, kept in the layer's variable dtype.
+
+        `initializer` defaults to `"glorot_uniform"` for floats and `"zeros"` else.
+        """
+        self._check_initialized()
+        if isinstance(shape, str):
+            raise ValueError(
+                f"{self._who()}: add_weight takes the shape first; write "
+                f'add_weight(shape, name="{shape}").'
+            )
+        shape = () if shape is None else tuple(shape)
+        if None in shape:
+            raise ValueError(
+                f"{self._who()} cannot make the weight `{name}` of shape {shape}: the "
+                "axes it depends on must be known. Give the input a full shape."
+            )
+        dtype = dtypes.standardize_dtype(dtype or self.variable_dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
+        with naming.name_scope(self.name) if not self._in_scope() else _nothing():
+            variable = Variable(
+                initializers.get(initializer),
+                shape=shape,
+                dtype=dtype,
+                trainable=trainable,
+                autocast=autocast,
+                aggregation=aggregation,
+                name=name,
+            )
+        variable.regularizer = regularizers.get(regularizer)
+        variable.constraint = constraints.get(constraint)
+        variable.overwrite_with_gradient = overwrite_with_gradient
+        if trainable:
+            self._trainable_variables.append(variable)
+            variable.trainable = self._trainable
+        else:
+            self._non_trainable_variables.append(variable)
+        return variable
+
+    def _in_scope(self) -> bool:
+        return naming.current_path().rpartition("/")[2] == self.name
+
+    def _tracked(self) -> Iterator[Any]:
+        """The values of the attributes, containers opened, in order of assignment."""
+        stack = [
+            value
+            for name, value in self.__dict__.items()
+            if name not in self._UNTRACKED and not _is_plain(value)
+        ]
+        stack.reverse()
+        while stack:
+            value = stack.pop()
+            if isinstance(value, dict):
+                stack.extend(v for v in reversed(value.values()) if not _is_plain(v))
+            elif isinstance(value, list | tuple):
+                stack.extend(v for v in reversed(value) if not _is_plain(v))
+            else:
+                yield value
+
+    def _own_variables(self) -> list[Variable]:
+        """Variables of this layer itself: those made trainable, then the others."""
+        first = dict.fromkeys(self._trainable_variables)
+        second = dict.fromkeys(self._non_trainable_variables)
+        for value in self._tracked():
+            if isinstance(value, Variable) and value not in first.keys() | second:
+                (first if value.trainable else second)[value] = None
+        return [*first, *second]
+
+    def _sublayers(self) -> list["Layer"]:
+        """The layers kept in attributes, in order of assignment."""
+        found = (x for x in self._tracked() if isinstance(x, Layer) and x is not self)
+        return list(dict.fromkeys(found))
+
+    def _flatten_layers(
+        self, include_self: bool = True, recursive: bool = True
+    ) -> list["Layer"]:
+        """This layer and those inside it, depth first, each once."""
+        found: dict[Layer, None] = {}
+
+        def visit(layer: Layer, depth: int) -> None:
+            if layer in found:
+                return
+            found[layer] = None
+            if recursive or depth == 0:
+                for inner in layer._sublayers():
+                    visit(inner, depth + 1)
+
+        visit(self, 0)
+        return [layer for layer in found if include_self or layer is not self]
+
+    def _gather(self, own: Callable[["Layer"], Sequence[Variable]]) -> list[Variable]:
+        out: dict[Variable, None] = {}
+        for layer in self._flatten_layers():
+            out |= dict.fromkeys(own(layer))
+        return list(out)
+
+    def _seed_states(self) -> list[Variable]:
+        """The states of the random generators kept in attributes."""
+        return [x.state for x in self._tracked() if isinstance(x, SeedGenerator)]
+
+    def _own_metrics(self) -> list[Any]:
+        """The metrics kept in attributes; known by what they do, not by their class."""
+        return [
+            x
+            for x in self._tracked()
+            if hasattr(x, "update_state") and not isinstance(x, Layer)
+        ]
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights, those of inner layers included; no seeds, no metric states."""
+        return self._gather(Layer._own_variables)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All variables: weights and the states of random generators."""
+        return self._gather(lambda x: [*x._own_variables(), *x._seed_states()])
+
+    @property
+    def metrics_variables(self) -> list[Variable]:
+        """The states of the metrics kept by this layer and those inside it."""
+        return [
+            v
+            for layer in self._flatten_layers()
+            for metric in layer._own_metrics()
+            for v in metric.variables
+        ]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes by their gradients."""
+        return [v for v in self.weights if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights without gradients: frozen ones, running statistics."""
+        return [v for v in self.weights if not (v.trainable and self.trainable)]
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """The variables that training changes by their gradients."""
+        return [v for v in self.variables if v.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """The variables without gradients: frozen weights, statistics, seeds."""
+        return [v for v in self.variables if not (v.trainable and self.trainable)]
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change the weights; setting it reaches inner layers."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for variable in self._trainable_variables:
+            variable.trainable = self._trainable
+        for layer in self._sublayers():
+            layer.trainable = value
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of the weights' values."""
+        return [np.array(v.value) for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Replace the weights' values, in the order of `weights`."""
+        own = self.weights
+        if len(own) != len(weights):
+            raise ValueError(
+                f"{self._who()} has {len(own)} weights and got {len(weights)} values."
+            )
+        for variable, value in zip(own, weights, strict=True):
+            if tuple(np.shape(value)) != variable.shape:
+                raise ValueError(
+                    f"{self._who()}: the weight `{variable.path}` has shape "
+                    f"{variable.shape} and got a value of shape {np.shape(value)}."
+                )
+        for variable, value in zip(own, weights, strict=True):
+            variable.assign(value)
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold."""
+        if not self.built:
+            raise ValueError(
+                f"{self._who()} has no weights yet: call it on data or build it first."
+            )
+        return sum(v.size for v in self.weights)
+
+    @property
+    def path(self) -> str:
+        """The names of the layers around this one and its own, joined by slashes."""
+        return self._path or self.name
+
+    # --- Number formats ---------------------------------------------------------------
+
+    @property
+    def dtype_policy(self) -> DTypePolicy:
+        """Which dtypes this layer computes in and keeps its weights in."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        self._dtype_policy = dtypes.get_policy(value)
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights."""
+        return self._dtype_policy.variable_dtype
+
+    variable_dtype = dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of the computation and of the outputs."""
+        return self._dtype_policy.compute_dtype
+
+    input_dtype = compute_dtype
+
+    # --- Losses -----------------------------------------------------------------------
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a scalar, or several, to the loss that training minimises."""
+        collector = _collector.get()
+        for item in leaves(loss):
+            (self._losses if collector is None else collector).append(item)
+
+    @property
+    def losses(self) -> list[Any]:
+        """What the last call added, and the regularisation of the weights."""
+        added = [x for layer in self._flatten_layers() for x in layer._losses]
+        return added + self._regularization()
+
+    def _regularization(self) -> list[Any]:
+        return [
+            v.regularizer(v.value)
+            for v in self.trainable_weights
+            if v.regularizer is not None
+        ]
+
+    def _clear_losses(self) -> None:
+        for layer in self._flatten_layers():
+            layer._losses.clear()
+
+    # --- Calls ------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Prepare and make a call; see the head of this file."""
+        self._check_initialized()
+        facts = _call_facts(type(self))
+        args = map_structure(self._convert, args)
+        kwargs = {k: map_structure(self._convert, v) for k, v in kwargs.items()}
+        inputs = args[0] if args else kwargs.get(facts.first)
+        if self.input_spec is not None and inputs is not None:
+            check_inputs(self._who(), self.input_spec, inputs)
+
+        outer = _context.get()
+        if outer is None and _collector.get() is None and not any_symbolic(args):
+            self._clear_losses()
+        user_kwargs = dict(kwargs)
+        training = self._resolve_training(facts, args, kwargs, outer)
+        self._fill_masks(facts, args, kwargs)
+        token = _context.set(CallContext(training))
+        try:
+            with self._scope():
+                if not self.built:
+                    self._build_for(facts, args, kwargs)
+                if any_symbolic(args, kwargs):
+                    return self.symbolic_call(*args, **user_kwargs)
+                outputs = self._run(*args, **kwargs)
+        except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+            raise self._explain(error, args, kwargs) from error
+        finally:
+            _context.reset(token)
+        if self.activity_regularizer is not None:
+            for output in leaves(outputs):
+                # For one sample: the strength must not depend on the batch size.
+                samples = max(1, output.shape[0]) if output.ndim else 1
+                self.add_loss(self.activity_regularizer(output) / samples)
+        self._pass_mask_on(inputs, outputs)
+        return outputs
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        with dtypes.autocast(self.compute_dtype if self.autocast else None):
+            outputs = self.call(*args, **kwargs)
+        self.built = True
+        return outputs
+
+    def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Record a call on placeholders and hand out those for its results."""
+        outputs = self.compute_output_spec(*args, **kwargs)
+        return Node(self, args, kwargs, outputs).outputs
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Placeholders with the shapes and dtypes of the results, by tracing `call`."""
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            args = map_structure(self._convert, args)
+            with bind((), (), open=True), collect_losses():
+                return self._run(*args, **kwargs)
+
+        return output_spec(run, *args, **kwargs)
+
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The shape of the outputs for the shapes of the inputs."""
+
+        def placeholder(shape: Any) -> Any:
+            if _is_shape(shape):
+                return KerasTensor(shape, self.compute_dtype)
+            if isinstance(shape, dict):
+                return {k: placeholder(v) for k, v in shape.items()}
+            return [placeholder(s) for s in shape]
+
+        args = tuple(placeholder(a) for a in args)
+        kwargs = {k.removesuffix("_shape"): placeholder(v) for k, v in kwargs.items()}
+        facts = _call_facts(type(self))
+        if "input" in kwargs:
+            kwargs[facts.first] = kwargs.pop("input")
+        with self._scope():
+            if not self.built:
+                self._build_for(facts, args, kwargs)
+            out = self.compute_output_spec(*args, **kwargs)
+        return map_structure(lambda t: t.shape, out)
+
+    def stateless_call(
+        self,
+        trainable_variables: Sequence[Any],
+        non_trainable_variables: Sequence[Any],
+        *args: Any,
+        return_losses: bool = False,
+        **kwargs: Any,
+    ) -> tuple:
+        """Call the layer with the given values of its variables, changing nothing.
+
+        Returns `(outputs, non_trainable_variables)`, with the losses as a third item
+        when asked for.
+        """
+        self._check_built_for_stateless()
+        trainable, rest = self.trainable_variables, self.non_trainable_variables
+        for kind, own, given in (
+            ("trainable", trainable, trainable_variables),
+            ("non_trainable", rest, non_trainable_variables),
+        ):
+            if len(own) != len(given):
+                raise ValueError(
+                    f"{self._who()}.stateless_call: `{kind}_variables` must hold "
+                    f"{len(own)} values, not {len(given)}."
+                )
+
+        def run() -> tuple[Any, list]:
+            with collect_losses() as losses:
+                out = self(*args, **kwargs)
+            return out, losses + (self._regularization() if return_losses else [])
+
+        values = [*trainable_variables, *non_trainable_variables]
+        (out, losses), new = functional(run, trainable + rest)(values)
+        new = new[len(trainable) :]
+        return (out, new, losses) if return_losses else (out, new)
+
+    def _check_built_for_stateless(self) -> None:
+        if not self.built:
+            raise ValueError(
+                f"{self._who()} must be built before stateless_call: call it on data "
+                "or use layer.build(input_shape)."
+            )
+
+    def _convert(self, x: Any) -> Any:
+        """An input as an array in the layer's compute dtype (floats only)."""
+        if isinstance(x, np.ndarray | np.generic | Variable):
+            x = dtypes.as_array(x.value if isinstance(x, Variable) else x)
+        floating = isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
+        if self.autocast and floating and x.dtype != self.input_dtype:
+            mask, x = get_mask(x), x.astype(self.input_dtype)
+            set_mask(x, mask)
+        return x
+
+    def _resolve_training(
+        self,
+        facts: "_CallFacts",
+        args: tuple,
+        kwargs: dict,
+        outer: CallContext | None,
+    ) -> bool | None:
+        """The value of `training`: given, else the caller's, else `call`'s default."""
+        inherited = outer.training if outer is not None else None
+        if facts.training is None:
+            given = kwargs.pop("training", None) if not facts.any_keyword else None
+            return inherited if given is None else given
+        if facts.training < len(args):
+            return args[facts.training]
+        training = kwargs.get("training")
+        if training is None:
+            training = inherited
+        if training is None:
+            training = facts.training_default
+        kwargs["training"] = training
+        return training
+
+    def _fill_masks(self, facts: "_CallFacts", args: tuple, kwargs: dict) -> None:
+        """Hand each array's mask to the `mask` or `<argument>_mask` parameter."""
+        for name, (position, source) in facts.masks.items():
+            if position < len(args) or kwargs.get(name) is not None:
+                continue
+            index = facts.names.index(source)
+            x = args[index] if index < len(args) else kwargs.get(source)
+            if x is None or any_symbolic(x):
+                continue
+            masks = map_structure(get_mask, x)
+            if any(mask is not None for mask in leaves(masks)):
+                kwargs[name] = masks
+
+    def _pass_mask_on(self, inputs: Any, outputs: Any) -> None:
+        if not self.supports_masking:
+            return
+        previous = map_structure(get_mask, inputs)
+        overridden = type(self).compute_mask is not Layer.compute_mask
+        if not overridden and all(mask is None for mask in leaves(previous)):
+            return
+        masks = self.compute_mask(inputs, previous)
+        if masks is None:
+            return
+        flat = leaves(outputs)
+        for output, mask in zip(flat, leaves(masks), strict=False):
+            if mask is not None and get_mask(output) is None:
+                set_mask(output, mask)
+
+    # --- Building ---------------------------------------------------------------------
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        """The name scope of this layer: where it was first used, plus its name."""
+        if self._path is None:
+            outer = naming.current_path()
+            self._path = f"{outer}/{self.name}" if outer else self.name
+        with naming.at_path(self._path):
+            yield
+
+    def _build_for(self, facts: "_CallFacts", args: tuple, kwargs: dict) -> None:
+        """Call `build` with the shapes of the arrays of a first call."""
+        shapes: dict[str, Any] = {}
+        for index, name in enumerate(facts.names):
+            value = args[index] if index < len(args) else kwargs.get(name)
+            if value is not None and any(hasattr(x, "shape") for x in leaves(value)):
+                shapes[f"{name}_shape"] = map_structure(_shape_of, value)
+        if not self._has_own_build():
+            # Inner layers build themselves as they run.
+            self._build_shapes = shapes or None
+            return
+        wanted = _parameters(type(self).build)
+        if wanted.keys() & shapes.keys() and (len(shapes) > 1 or len(wanted) > 1):
+            chosen = {k: v for k, v in shapes.items() if k in wanted}
+            self.build(**chosen)
+        elif shapes:
+            self.build(next(iter(shapes.values())))
+        else:
+            self.build(None)
+
+    @classmethod
+    def _has_own_build(cls) -> bool:
+        """Whether `build` makes weights of this layer itself."""
+        return cls.build is not Layer.build
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The input shapes the layer was built with."""
+        shapes = self._build_shapes
+        if shapes is None:
+            return None
+        if len(shapes) == 1:
+            return {"input_shape": next(iter(shapes.values()))}
+        return {"shapes_dict": shapes}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build the layer for the shapes that `get_build_config` noted."""
+        if not config or self.built:
+            return
+        shapes = config.get("shapes_dict")
+        if shapes is None and config.get("input_shape") is not None:
+            shapes = {"input_shape": config["input_shape"]}
+        if shapes is None:
+            return
+        shapes = {name: _as_shape(shape) for name, shape in shapes.items()}
+        if not self._has_own_build():
+            self.built, self._build_shapes = True, shapes
+        elif len(shapes) == 1:
+            self.build(*shapes.values())
+        else:
+            self.build(**shapes)
+
+    # --- Configuration and files ------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain data, for `from_config`."""
+        base = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": serialize(self.dtype_policy),
+        }
+        try:
+            config = super().get_config()
+        except TypeError:
+            # A user's class that writes its own get_config adds what cannot be guessed.
+            if is_library(type(self).get_config):
+                raise
+            config = {}
+        legacy = _LEGACY - constructor_signature(type(self)).parameters.keys()
+        for name in _NOT_CONFIG | legacy:
+            config.pop(name, None)
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = serialize(self.activity_regularizer)
+        return {**config, **base}
+
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """Put the layer's own variables into `store`, numbered."""
+        for i, variable in enumerate(self._own_variables()):
+            store[str(i)] = variable
+
+    def load_own_variables(self, store: Any) -> None:
+        """Take the layer's own variables from `store`, numbered."""
+        own = self._own_variables()
+        if len(store.keys()) != len(own):
+            hint = "" if self.built else " It is not built; call it on data first."
+            raise ValueError(
+                f"{self._who()} has {len(own)} variables and the file holds "
+                f"{len(store.keys())} for it.{hint}"
+            )
+        for i, variable in enumerate(own):
+            variable.assign(store[str(i)])
+
+    # --- Errors -----------------------------------------------------------------------
+
+    def _check_initialized(self) -> None:
+        if "_losses" not in self.__dict__:
+            raise RuntimeError(
+                f"{type(self).__name__}.__init__ must call super().__init__() first."
+            )
+
+    def _who(self) -> str:
+        return f"{type(self).__name__} `{self.name}`"
+
+    def _explain(self, error: Exception, args: tuple, kwargs: dict) -> Exception:
+        """The same error with the layer and the shapes, when JAX or NumPy raised it."""
+        frames = traceback.extract_tb(error.__traceback__)
+        raised_in = frames[-1].filename.replace("\\", "/") if frames else ""
+        foreign = any(f"/{package}/" in raised_in for package in ("jax", "numpy"))
+        if not foreign or getattr(error, "layer", None):
+            if not hasattr(error, "layer"):
+                error.layer = self  # type: ignore[attr-defined]
+            return error
+        arrays = [x for x in leaves((args, kwargs)) if hasattr(x, "shape")]
+        shapes = ", ".join(str(tuple(x.shape)) for x in arrays) or show(args)
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        explained = ValueError(
+            f"{self._who()} cannot work on input of shape {shapes}: {reason}."
+        )
+        explained.layer = self  # type: ignore[attr-defined]
+        return explained
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A layer like the one whose `get_config` gave `config`, with new weights."""
+        return super().from_config(config)
+
+
+_BASE_ARGUMENTS = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
+_NOT_CONFIG = {"dtype_policy", "autocast"}
+_LEGACY = {"input_shape", "input_dim"}
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool | np.ndarray)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        d is None or isinstance(d, int | np.integer) for d in value
+    )
+
+
+def _as_shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _as_shape(v) for k, v in value.items()}
+    if _is_shape(value):
+        return tuple(value)
+    return [_as_shape(v) for v in value]
+
+
+def _shape_of(x: Any) -> Any:
+    return tuple(x.shape) if hasattr(x, "shape") else None
+
+
+def _remember_build(build: Callable) -> Callable:
+    """Wrap a `build` method: name its variables, note its shapes, mark it built."""
+
+    @functools.wraps(build)
+    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
+        if self.__dict__.get("_is_building"):  # super().build(...)
+            build(self, *args, **kwargs)
+            return
+        self._check_initialized()
+        self.__dict__["_is_building"] = True
+        # Weights are made for good even when the first call happens in a trace.
+        try:
+            with self._scope(), outside():
+                build(self, *args, **kwargs)
+        finally:
+            del self.__dict__["_is_building"]
+        names = list(_parameters(build))
+        self._build_shapes = {**dict(zip(names, args, strict=False)), **kwargs}
+        self.built = True
+
+    return wrapped
+
+
+@functools.cache
+def _parameters(method: Callable) -> dict[str, inspect.Parameter]:
+    """The parameters of a method, `self` left out."""
+    parameters = dict(inspect.signature(method).parameters)
+    parameters.pop("self", None)
+    return parameters
+
+
+@dataclass(frozen=True)
+class _CallFacts:
+    """What `__call__` needs to know of a class's `call`."""
+
+    names: tuple[str, ...]
+    first: str
+    training: int | None
+    training_default: bool | None
+    masks: dict[str, tuple[int, str]]
+    any_keyword: bool
+
+
+@per_class
+def _call_facts(cls: type[Layer]) -> _CallFacts:
+    parameters = _parameters(cls.call)
+    names = tuple(
+        name
+        for name, p in parameters.items()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    )
+    inputs = [n for n in names if n != "training" and not n.endswith("mask")]
+    first = inputs[0] if inputs else ""
+    masks = {}
+    for i, name in enumerate(names):
+        if name == "mask" and first:
+            masks[name] = (i, first)
+        elif name.endswith("_mask") and name.removesuffix("_mask") in names:
+            masks[name] = (i, name.removesuffix("_mask"))
+    default = None
+    if "training" in names:
+        default = parameters["training"].default
+        default = default if isinstance(default, bool) else None
+    return _CallFacts(
+        names,
+        first,
+        names.index("training") if "training" in names else None,
+        default,
+        masks,
+        any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
+    )
+
+
+__all__ = ["CallContext", "InputSpec", "Layer", "collect_losses"]

@@ -1,0 +1,1 @@
+"""How a model learns: data in batches, one compiled loop, and what is made of it."""

@@ -1,0 +1,222 @@
+"""The compiled loop: any number of training steps in one program.
+
+A step is a pure function `(state, batch) -> (logs, state)`. `Program` wraps it into a
+`fori_loop` whose bounds are arguments, so that one compilation serves chunks of every
+length. The data stays on the device; each turn gathers its batch by a row of indices.
+The logs of every step go into a ring that is read back once a chunk.
+
+The number of steps in a chunk is steered so that a chunk takes about a tenth of a
+second: Python runs ten times a second, whatever the speed of a step.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+TICK = 0.1  # seconds a chunk should take
+RING = 4096  # logs kept on the device, and so the longest chunk
+
+Step = Callable[[Any, Any], tuple[Any, Any]]
+
+
+class Program:
+    """The compiled loop over one step function, for each shape of data it meets."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._jitted = jax.jit(self._chunk, donate_argnums=(0, 1))
+        self._compiled: dict[Any, Any] = {}
+        self.compilations = 0
+
+    def _chunk(
+        self,
+        state: Any,
+        ring: Any,
+        fresh: Any,
+        data: Any,
+        index: jax.Array,
+        lo: jax.Array,
+        hi: jax.Array,
+    ) -> tuple[Any, Any]:
+        """Steps `lo` to `hi`; `fresh` are metric values to begin an epoch with."""
+        *kept, metrics = state
+        begins, initial = fresh
+        metrics = [
+            jnp.where(begins, a, b) for a, b in zip(initial, metrics, strict=True)
+        ]
+
+        def body(t: jax.Array, carry: tuple) -> tuple:
+            state, ring = carry
+            rows = lax.dynamic_index_in_dim(index, t, 0, keepdims=False)
+            batch = jax.tree.map(
+                lambda a: a.at[rows].get(mode="promise_in_bounds"), data
+            )
+            logs, new = self._step(state, batch)
+            # The loop wants every dtype to stay as it was.
+            new = jax.tree.map(lambda b, a: jnp.asarray(a, b.dtype), state, new)
+            ring = jax.tree.map(
+                lambda r, v: lax.dynamic_update_index_in_dim(
+                    r, jnp.asarray(v, r.dtype), t - lo, 0
+                ),
+                ring,
+                logs,
+            )
+            return new, ring
+
+        return lax.fori_loop(lo, hi, body, ((*kept, metrics), ring))
+
+    def prepare(self, state: Any, data: Any, batch_size: int, count: int) -> "Chunks":
+        """Compile for this data, unless that was done; the loop's next part."""
+        return self.lower(state, data, batch_size, count)()
+
+    def lower(
+        self, state: Any, data: Any, batch_size: int, count: int
+    ) -> Callable[[], "Chunks"]:
+        """Trace for this data; calling the result compiles, in whatever thread."""
+        key = (_signature((state, data)), batch_size, count)
+        if key in self._compiled:
+            return lambda: Chunks(*self._compiled[key])
+        state, data = _specs(state), _specs(data)
+        rows = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
+        batch = jax.eval_shape(
+            lambda data, rows: jax.tree.map(lambda a: a[rows], data), data, rows
+        )
+        logs, _ = jax.eval_shape(self._step, state, batch)
+        ring = jax.tree.map(
+            lambda v: jax.ShapeDtypeStruct((RING, *v.shape), v.dtype), logs
+        )
+        index = jax.ShapeDtypeStruct((count, batch_size), jnp.int32)
+        scalar = jax.ShapeDtypeStruct((), jnp.int32)
+        flag = jax.ShapeDtypeStruct((), jnp.bool_)
+        lowered = self._jitted.lower(
+            state, ring, (flag, state[-1]), data, index, scalar, scalar
+        )
+
+        def compile() -> Chunks:
+            self._compiled[key] = (lowered.compile(), ring)
+            self.compilations += 1
+            return Chunks(*self._compiled[key])
+
+        return compile
+
+
+class Chunks:
+    """A compiled loop at work: runs chunks and hands out the logs of their steps."""
+
+    def __init__(self, executable: Any, ring: Any) -> None:
+        self._executable = executable
+        self._ring_spec = ring
+        self._ring: Any = None
+        self.names = sorted(ring)
+
+    def run(
+        self,
+        state: Any,
+        data: Any,
+        index: jax.Array,
+        lo: int,
+        hi: int,
+        begins: bool,
+        initial: list,
+    ) -> tuple[Any, dict[str, np.ndarray]]:
+        """Run steps `lo` to `hi` of `index`; returns the state and the logs by name."""
+        ring = self._ring
+        if ring is None:
+            ring = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self._ring_spec)
+        self._ring = None
+        state, ring = self._executable(
+            state,
+            ring,
+            (np.bool_(begins), initial),
+            data,
+            index,
+            np.int32(lo),
+            np.int32(hi),
+        )
+        self._ring = ring
+        return state, ring
+
+    def read(self, ring: Any, count: int) -> dict[str, np.ndarray]:
+        """The logs of the last `count` steps; waits until they are computed."""
+        return {name: np.asarray(ring[name])[:count] for name in self.names}
+
+
+class StepByStep:
+    """The same loop in Python, for `run_eagerly=True`: slow, and open to a debugger."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def lower(self, *unused: Any) -> Callable[[], "StepByStep"]:
+        """Nothing to trace."""
+        return lambda: self
+
+    def prepare(self, *unused: Any) -> "StepByStep":
+        """Nothing to compile."""
+        return self
+
+    def run(
+        self,
+        state: Any,
+        data: Any,
+        index: jax.Array,
+        lo: int,
+        hi: int,
+        begins: bool,
+        initial: list,
+    ) -> tuple[Any, Any]:
+        """Run steps `lo` to `hi` of `index`, one after the other."""
+        if begins:
+            state = (*state[:-1], list(initial))
+        rows = []
+        for t in range(lo, hi):
+            batch = jax.tree.map(lambda a, t=t: a[index[t]], data)
+            logs, state = self._step(state, batch)
+            rows.append(logs)
+        return state, rows
+
+    def read(self, rows: list[dict], count: int) -> dict[str, np.ndarray]:
+        """The logs of the last `count` steps."""
+        names = sorted(rows[0])
+        return {name: np.stack([np.asarray(r[name]) for r in rows]) for name in names}
+
+
+class Pace:
+    """How many steps the next chunk should have, learned from the last one."""
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self._fixed = fixed
+        self._steps = float(fixed or 4)
+
+    def steps(self, left: int) -> int:
+        """The length of the next chunk, of `left` steps that remain."""
+        return max(1, min(int(self._steps), left, RING))
+
+    def learn(self, count: int, seconds: float) -> None:
+        """A chunk of `count` steps took `seconds`."""
+        if self._fixed is None and seconds > 0:
+            factor = min(8.0, max(0.25, TICK / seconds))
+            if factor < 1 or count >= int(self._steps):
+                self._steps = max(1.0, min(float(RING), count * factor))
+
+
+def batches_of(
+    rows: int, batch_size: int, order: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the full batches `(count, batch_size)` and of the partial one."""
+    order = np.arange(rows, dtype=np.int32) if order is None else order
+    full = rows // batch_size * batch_size
+    return order[:full].reshape(-1, batch_size), order[full:]
+
+
+def _specs(tree: Any) -> Any:
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), tree)
+
+
+def _signature(tree: Any) -> Any:
+    flat, structure = jax.tree.flatten(tree)
+    return structure, tuple((a.shape, a.dtype.name) for a in flat)

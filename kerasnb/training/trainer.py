@@ -1,0 +1,800 @@
+"""`Trainer`: `compile`, `fit`, `evaluate`, `predict` and the steps in them.
+
+The steps have Keras' form for JAX: `train_step(state, data) -> (logs, state)` where
+`state` holds the values of the trainable, the other, the optimizer's and the metrics'
+variables. They are pure, so a subclass may replace them, and `training/loop.py` runs
+any number of them in one compiled program.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kerasnb import callbacks as callbacks_room
+from kerasnb import losses as losses_room
+from kerasnb import metrics as metrics_room
+from kerasnb import optimizers as optimizers_room
+from kerasnb.core import frontend
+from kerasnb.core.configurable import deserialize, serialize
+from kerasnb.core.errors import check
+from kerasnb.core.graph import KerasTensor, leaves, map_structure, output_spec
+from kerasnb.core.masks import get_mask, set_mask
+from kerasnb.core.state import bind, functional
+from kerasnb.core.variable import Variable
+from kerasnb.layers.layer import Layer, _call_facts, collect_losses
+from kerasnb.training.compiled import (
+    CHOSEN_BY_SHAPE,
+    CompiledLoss,
+    CompiledMetrics,
+    add_result,
+    output_names,
+)
+from kerasnb.training.data import (
+    Stream,
+    Table,
+    find_nan,
+    make_source,
+    split,
+    unpack_x_y_sample_weight,
+)
+from kerasnb.training.interrupts import Interrupts
+from kerasnb.training.run import Run
+from kerasnb.training.work import Work
+
+State = tuple[list, ...]
+
+
+class Trainer(Layer):
+    """A layer that can be trained; `Model` is made of it."""
+
+    _UNTRACKED = Layer._UNTRACKED | {
+        "optimizer",
+        "_compile_arguments",
+        "_compile_loss",
+        "_compile_metrics",
+        "_loss_tracker",
+        "_programs",
+        "_losses_override",
+        "_interrupts",
+        "history",
+        "run",
+    }
+
+    optimizer: Any = None
+    stop_training: bool = False
+    run_eagerly: bool = False
+    jit_compile: bool | str = True
+    steps_per_execution: int = 1
+    history: Any = None
+    run: Run | None = None
+
+    _compile_arguments: dict[str, Any] | None = None
+    _compile_loss: CompiledLoss | None = None
+    _compile_metrics: CompiledMetrics | None = None
+    _loss_tracker: Any = None
+    _losses_override: list[Any] | None = None
+    _programs: dict[Any, Any] | None = None
+
+    # --- compile ----------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Say how to train: the optimizer, the loss, what to measure.
+
+        `loss`, `loss_weights` and `metrics` may be given once, as a list in the order
+        of the outputs, or as a dict by output name. Any function
+        `(y_true, y_pred) -> array` serves as a loss or metric.
+        """
+        arguments = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile,
+        }
+        check(
+            isinstance(steps_per_execution, int) and steps_per_execution > 0,
+            "compile",
+            "steps_per_execution",
+            steps_per_execution,
+            "a positive whole number",
+        )
+        # Everything that can be wrong is looked up before anything changes.
+        optimizer = optimizers_room.get(optimizer)
+        _check_names(loss, losses_room.get)
+        _check_names([metrics, weighted_metrics], metrics_room.get)
+        if (
+            auto_scale_loss
+            and self.dtype_policy.name == "mixed_float16"
+            and optimizer is not None
+            and not isinstance(optimizer, optimizers_room.LossScaleOptimizer)
+        ):
+            optimizer = optimizers_room.LossScaleOptimizer(optimizer)
+        self.optimizer = optimizer
+        self._compile_arguments = arguments
+        self._compile_loss = None if loss is None else CompiledLoss(loss, loss_weights)
+        self._compile_metrics = CompiledMetrics(metrics, weighted_metrics)
+        self._loss_tracker = metrics_room.Mean(name="loss")
+        self.run_eagerly = run_eagerly
+        self.jit_compile = not run_eagerly and bool(jit_compile)
+        self.steps_per_execution = steps_per_execution
+        self.stop_training = False
+        self._programs = {}
+        self._compiled_for: Any = None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._compile_arguments is not None
+
+    @property
+    def loss(self) -> Any:
+        """The loss as it was given to `compile`."""
+        return (self._compile_arguments or {}).get("loss")
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile` as plain data, None before it was called."""
+        if self._compile_arguments is None:
+            return None
+        config = dict(self._compile_arguments)
+        config["optimizer"] = self.optimizer
+        return {name: map_structure(serialize, value) for name, value in config.items()}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile as `get_compile_config` noted; builds the optimizer when it can."""
+        known = inspect.signature(Trainer.compile).parameters
+        arguments = {k: deserialize(v) for k, v in config.items() if k in known}
+        self.compile(**arguments)
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    # --- Metrics ----------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> list[Any]:
+        """All metrics: the running loss, those given to `compile`, those of layers."""
+        found: list[Any] = []
+        if self._loss_tracker is not None:
+            found.append(self._loss_tracker)
+        if self._compile_loss is not None:
+            found.extend(self._compile_loss.metrics)
+        if self._compile_metrics is not None:
+            found.extend(self._compile_metrics.metrics)
+        for layer in self._flatten_layers():
+            found.extend(layer._own_metrics())
+        return list(dict.fromkeys(found))
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of the metrics."""
+        return [metric.name for metric in self.metrics]
+
+    @property
+    def metrics_variables(self) -> list[Variable]:
+        """The variables of all metrics."""
+        return [v for metric in self.metrics for v in metric.variables]
+
+    def reset_metrics(self) -> None:
+        """Begin all metrics anew."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The values of all metrics so far, by name."""
+        logs: dict[str, Any] = {}
+        compiled = self._compile_metrics
+        own = set(map(id, compiled.metrics)) if compiled is not None else set()
+        for metric in self.metrics:
+            if id(metric) not in own:
+                add_result(logs, metric.name, metric.result())
+        if compiled is not None:
+            logs.update(compiled.result())
+        return logs
+
+    # --- The steps --------------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """The loss of a batch: that of `compile` plus what layers added."""
+        parts = []
+        if self._compile_loss is not None:
+            parts.append(self._compile_loss(y, y_pred, sample_weight))
+        parts.extend(jnp.sum(jnp.asarray(extra)) for extra in self.losses)
+        if not parts:
+            raise ValueError(
+                "There is nothing to minimise: compile the model with a `loss`, or let "
+                "a layer call `add_loss`."
+            )
+        return sum(parts[1:], start=parts[0])
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Show the metrics one more batch; returns their values so far."""
+        if self._compile_metrics is not None and y is not None:
+            self._compile_metrics.update(y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    @property
+    def losses(self) -> list[Any]:
+        """What the last call added, and the regularisation of the weights."""
+        if self._losses_override is not None:
+            return self._losses_override
+        return super().losses
+
+    def compute_loss_and_updates(
+        self,
+        trainable_variables: list,
+        non_trainable_variables: list,
+        metrics_variables: list,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        training: bool = False,
+        optimizer_variables: list | None = None,
+    ) -> tuple[Any, tuple]:
+        """The loss as a pure function of the variables, for `jax.grad`.
+
+        Returns `(loss, (unscaled_loss, y_pred, non_trainable, metrics))`.
+        """
+        loss, (unscaled, y_pred, _, rest, metrics) = self._loss_and_updates(
+            trainable_variables,
+            non_trainable_variables,
+            metrics_variables,
+            (x, y, sample_weight),
+            training,
+            optimizer_variables,
+        )
+        return loss, (unscaled, y_pred, rest, metrics)
+
+    def _loss_and_updates(
+        self,
+        trainable: list,
+        rest: list,
+        metrics: list,
+        data: tuple,
+        training: bool,
+        optimizer_values: list | None,
+    ) -> tuple[Any, tuple]:
+        x, y, sample_weight = data
+        groups = (
+            self.trainable_variables,
+            self.non_trainable_variables,
+            self.metrics_variables,
+        )
+
+        def run() -> tuple[Any, Any, Any]:
+            with collect_losses() as added:
+                y_pred = self(x, training=training)
+            self._losses_override = added + self._regularization()
+            try:
+                loss = self.compute_loss(
+                    x=x,
+                    y=y,
+                    y_pred=y_pred,
+                    sample_weight=sample_weight,
+                    training=training,
+                )
+            finally:
+                self._losses_override = None
+            # A mask belongs to the array inside this function; it goes out beside it.
+            return loss, y_pred, map_structure(get_mask, y_pred)
+
+        variables = [v for group in groups for v in group]
+        pure = functional(run, variables)
+        (loss, y_pred, masks), new = pure([*trainable, *rest, *metrics])
+        a, b = len(groups[0]), len(groups[0]) + len(groups[1])
+        scaled = loss
+        if training and self.optimizer is not None and optimizer_values is not None:
+            with bind(self.optimizer.variables, optimizer_values):
+                scaled = self.optimizer.scale_loss(loss)
+        return scaled, (loss, y_pred, masks, new[a:b], new[b:])
+
+    def _metrics_step(
+        self, metrics: list, loss: Any, y_pred: Any, masks: Any, data: tuple
+    ) -> tuple[dict[str, Any], list]:
+        """Bring the metrics up to date with a batch; logs and new metric values."""
+        x, y, sample_weight = data
+        for output, mask in zip(leaves(y_pred), leaves(masks), strict=False):
+            if mask is not None:
+                set_mask(output, mask)
+
+        def run() -> dict[str, Any]:
+            rows = next(a.shape[0] for a in leaves(x) if a is not None)
+            self._loss_tracker.update_state(loss, sample_weight=rows)
+            return self.compute_metrics(x, y, y_pred, sample_weight)
+
+        return functional(run, self.metrics_variables)(metrics)
+
+    def train_step(self, state: State, data: Any) -> tuple[dict[str, Any], State]:
+        """One step of training, as a pure function."""
+        trainable, rest, slots, metrics = state
+        data = unpack_x_y_sample_weight(data)
+        gradient = jax.value_and_grad(self._loss_and_updates, has_aux=True)
+        (_, aux), grads = gradient(trainable, rest, metrics, data, True, slots)
+        loss, y_pred, masks, rest, metrics = aux
+        trainable, slots = self.optimizer.stateless_apply(slots, grads, trainable)
+        logs, metrics = self._metrics_step(metrics, loss, y_pred, masks, data)
+        return logs, (trainable, rest, slots, metrics)
+
+    def test_step(self, state: State, data: Any) -> tuple[dict[str, Any], State]:
+        """One step of evaluation, as a pure function."""
+        trainable, rest, metrics = state
+        data = unpack_x_y_sample_weight(data)
+        loss, aux = self._loss_and_updates(trainable, rest, metrics, data, False, None)
+        _, y_pred, masks, rest, metrics = aux
+        logs, metrics = self._metrics_step(metrics, loss, y_pred, masks, data)
+        return logs, (trainable, rest, metrics)
+
+    def predict_step(self, state: State, data: Any) -> tuple[Any, list]:
+        """The outputs for one batch, as a pure function."""
+        trainable, rest = state
+        x, _, _ = unpack_x_y_sample_weight(data)
+        return self.stateless_call(trainable, rest, x, training=False)
+
+    # --- fit --------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> Any:
+        """Train for `epochs` passes over the data; returns the `History`.
+
+        `x` and `y` are arrays (or lists, dicts, frames of them), or `x` yields batches
+        `(x, y)`. In a notebook the training draws itself; interrupting it keeps
+        everything learned so far and returns the history.
+        """
+        self._check_compiled("fit", needs_optimizer=True)
+        _check_counts(epochs=epochs, batch_size=batch_size)
+        source = make_source("fit", x, y, sample_weight, class_weight)
+        validation = self._validation(validation_data)
+        if validation_split and validation is None:
+            if not isinstance(source, Table):
+                raise ValueError(
+                    "fit: `validation_split` needs arrays; pass `validation_data` for "
+                    "batches from an iterable."
+                )
+            source, validation = split("fit", source, validation_split)
+        work = Work(
+            self,
+            "fit",
+            source,
+            batch_size,
+            steps_per_epoch,
+            training=True,
+            shuffle=bool(shuffle),
+        )
+        work.prepare()
+        self._check_data(work)
+        check_work = None
+        if validation is not None:
+            check_work = Work(
+                self,
+                "fit",
+                validation,
+                validation_batch_size or batch_size,
+                validation_steps,
+                training=False,
+            )
+            check_work.prepare()
+
+        run = Run(
+            self.name, epochs, initial_epoch, work.batch_size, work.steps_per_epoch
+        )
+        self.run = run
+        watched = verbose == "auto" and frontend.display_mode() in ("widget", "html")
+        hooks = callbacks
+        if not isinstance(callbacks, callbacks_room.CallbackList):
+            hooks = callbacks_room.CallbackList(
+                callbacks,
+                add_history=True,
+                add_progbar=not watched and verbose not in (0, None),
+                model=self,
+                verbose=1 if verbose == "auto" else verbose,
+                epochs=epochs,
+                steps=work.steps_per_epoch,
+            )
+        if watched:
+            frontend.notebook("panel").watch(run)
+        self.stop_training = False
+        try:
+            with Interrupts() as interrupts:
+                for part in (work, check_work):
+                    if part is not None:
+                        part.interrupts = interrupts
+                self._fit(run, work, check_work, hooks, validation_freq)
+        except KeyboardInterrupt:
+            run.finish("interrupted", f"interrupted after {run.step} whole steps")
+            self.history = hooks.history
+            if not frontend.in_notebook():
+                raise
+        except BaseException as error:
+            run.finish("failed", f"{type(error).__name__}: {error}")
+            raise
+        return self.history
+
+    def _fit(
+        self,
+        run: Run,
+        work: Work,
+        validation: Work | None,
+        hooks: Any,
+        validation_freq: int | Sequence[int],
+    ) -> None:
+        logs: dict[str, Any] = {}
+        hooks.on_train_begin()
+        for epoch in range(run.epoch, run.epochs):
+            hooks.on_epoch_begin(epoch)
+            logs = work.run_epoch(run, hooks)
+            if validation is not None and _is_due(epoch, validation_freq):
+                found = validation.run_whole(hooks, lambda: self._notice(run))
+                logs |= {f"val_{name}": value for name, value in found.items()}
+            logs = {name: logs[name] for name in sorted(logs)}
+            run.note_epoch(epoch, logs)
+            hooks.on_epoch_end(epoch, logs)
+            self._notice(run)
+            if self.stop_training or run.stops_after_epoch:
+                break
+        self.history = hooks.history
+        # Averaged weights, where the optimizer keeps some, take their place.
+        self.optimizer.finalize_variable_values(self.trainable_variables)
+        hooks.on_train_end(logs)
+        early = run.epoch < run.epochs
+        run.finish("stopped" if early else "finished", self._why_stopped(run))
+
+    @staticmethod
+    def _why_stopped(run: Run) -> str:
+        if run.epoch >= run.epochs:
+            return ""
+        return f"stopped in epoch {run.epoch + (run.step_in_epoch > 0)} of {run.epochs}"
+
+    def _notice(self, run: Run) -> None:
+        """Tell who watches, and do what they asked for; waits while paused."""
+        while True:
+            run.learning_rate = self._learning_rate()
+            run.tell()
+            while (request := run.next_request()) is not None:
+                what, value = request
+                if what == "pause":
+                    run.status = "paused"
+                elif what == "resume":
+                    run.status = "running"
+                elif what == "stop":
+                    self.stop_training = True
+                    run.status = "running"
+                elif what == "stop_after_epoch":
+                    run.stops_after_epoch = True
+                elif what == "learning_rate" and self.optimizer is not None:
+                    self.optimizer.learning_rate = value
+            if run.status != "paused":
+                return
+            began = time.monotonic()
+            time.sleep(0.05)
+            run.note_pause(time.monotonic() - began)
+
+    def _learning_rate(self) -> float | None:
+        rate = getattr(self.optimizer, "learning_rate", None)
+        return None if rate is None or callable(rate) else float(rate)
+
+    def _validation(self, data: Any) -> Table | Stream | None:
+        if data is None:
+            return None
+        if isinstance(data, list | tuple):
+            check(
+                2 <= len(data) <= 3,
+                "fit",
+                "validation_data",
+                data,
+                "(x, y) or (x, y, sample_weight)",
+            )
+            return make_source("fit", *data)
+        return make_source("fit", data)
+
+    def _check_data(self, work: Work) -> None:
+        """Look at the data once before training: targets in range, no NaN."""
+        if not isinstance(work.source, Table):
+            return
+        _, y, _ = unpack_x_y_sample_weight(work.source.data)
+        if self._compile_loss is not None and y is not None:
+            self._compile_loss.check_targets(y, work.y_spec)
+        found = find_nan(work.source.data)
+        if found is not None and not np.isfinite(work.loss_around(found[1])):
+            raise ValueError(
+                f"fit: {found[0]}, which makes the loss NaN. Replace these values or "
+                "drop the rows (np.nan_to_num, DataFrame.dropna); nothing was changed."
+            )
+
+    # --- evaluate, predict, single batches --------------------------------------------
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """The loss and metrics on the given data: a list, or a dict by name.
+
+        With a loss alone the result is one number.
+        """
+        for name in kwargs:
+            raise ValueError(f"evaluate has no argument `{name}`.")
+        self._check_compiled("evaluate")
+        source = make_source("evaluate", x, y, sample_weight)
+        work = Work(self, "evaluate", source, batch_size, steps, training=False)
+        work.prepare()
+        hooks = self._hooks(callbacks, verbose, work.steps_per_epoch)
+        with Interrupts() as interrupts:
+            work.interrupts = interrupts
+            logs = work.run_whole(hooks)
+        return logs if return_dict else self._flat(logs)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """The outputs for the given inputs, as NumPy arrays."""
+        _check_counts(batch_size=batch_size)
+        source = make_source("predict", x)
+        hooks = self._hooks(callbacks, verbose, None)
+        step = self._predict_program(source)
+        outputs: list[Any] = []
+        hooks.on_predict_begin()
+        for i, batch in enumerate(_batches(source, batch_size or 32)):
+            if steps is not None and i >= steps:
+                break
+            hooks.on_predict_batch_begin(i)
+            out, _ = step(self._values(), batch)
+            outputs.append(out)
+            hooks.on_predict_batch_end(i, {"outputs": out})
+        hooks.on_predict_end()
+        if not outputs:
+            raise ValueError("predict: `x` gave no batches; there is nothing to do.")
+        return map_structure(
+            lambda *parts: np.concatenate([np.asarray(p) for p in parts]),
+            outputs[0],
+            *outputs[1:],
+        )
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One training step on one batch; the metrics go on from where they were."""
+        self._check_compiled("train_on_batch", needs_optimizer=True)
+        table = make_source("train_on_batch", x, y, sample_weight, class_weight)
+        return self._on_batch("train_on_batch", table, True, return_dict)
+
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Evaluate one batch; the metrics go on from where they were."""
+        self._check_compiled("test_on_batch")
+        table = make_source("test_on_batch", x, y, sample_weight)
+        return self._on_batch("test_on_batch", table, False, return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, as NumPy arrays."""
+        table: Any = make_source("predict_on_batch", x)
+        _check_is_batch("predict_on_batch", table)
+        step = self._predict_program(table)
+        out, _ = step(self._values(), table.data)
+        return map_structure(np.asarray, out)
+
+    def _on_batch(self, who: str, table: Any, training: bool, return_dict: bool) -> Any:
+        _check_is_batch(who, table)
+        work = Work(self, who, table, table.rows, None, training=training)
+        work.prepare()
+        with Interrupts() as interrupts:
+            work.interrupts = interrupts
+            logs = work.run_single()
+        return logs if return_dict else self._flat(logs)
+
+    def _flat(self, logs: Mapping[str, Any]) -> Any:
+        """The logs as a list: the loss, the losses of outputs, the metrics as given."""
+        names = [name for name in self.get_metrics_result() if name in logs]
+        names += [name for name in logs if name not in names]
+        return logs[names[0]] if len(names) == 1 else [logs[name] for name in names]
+
+    def _values(self) -> tuple[list, ...]:
+        groups = (self.trainable_variables, self.non_trainable_variables)
+        return tuple([v.box for v in group] for group in groups)
+
+    def _predict_program(self, source: Table | Stream) -> Callable:
+        if not self.built:
+            self._build_from(next(_batches(source, 1))[0])
+        if self.run_eagerly:
+            return self.predict_step
+        return self._program("predict", lambda: jax.jit(self.predict_step))
+
+    def _hooks(self, callbacks: Any, verbose: Any, steps: int | None) -> Any:
+        if isinstance(callbacks, callbacks_room.CallbackList):
+            return callbacks
+        return callbacks_room.CallbackList(
+            callbacks,
+            add_progbar=verbose not in (0, None, "auto")
+            or (verbose == "auto" and not frontend.in_notebook()),
+            model=self,
+            verbose=1 if verbose == "auto" else verbose,
+            epochs=1,
+            steps=steps,
+        )
+
+    # --- Getting ready ----------------------------------------------------------------
+
+    def _check_compiled(self, who: str, needs_optimizer: bool = False) -> None:
+        if not self.compiled:
+            raise ValueError(
+                f"{who}: the model must be compiled first: "
+                'model.compile(optimizer="adam", loss=...).'
+            )
+        if needs_optimizer and self.optimizer is None:
+            raise ValueError(f"{who}: the model was compiled without an optimizer.")
+
+    def _build_from(self, x: Any) -> None:
+        """Make the weights by tracing a call on data like `x`."""
+        placeholders = _placeholders(x)
+        with self._scope():
+            self._build_for(_call_facts(type(self)), (placeholders,), {})
+        with bind((), (), open=True):
+            output_spec(lambda x: self(x, training=False), placeholders)
+        self.built = True
+
+    def _prepare(self, batch: tuple) -> Any:
+        """Build what is not built yet, for batches like this; the outputs' shapes."""
+        x, y, sample_weight = unpack_x_y_sample_weight(batch)
+        if not self.built:
+            self._build_from(x)
+
+        def forward(x: Any) -> Any:
+            with collect_losses():
+                return self(x, training=False)
+
+        with bind((), (), open=True):
+            y_pred = jax.eval_shape(forward, x)
+        if self._compile_metrics is not None:
+            declared = getattr(self, "output_names", None)
+            names = output_names(y_pred, declared)
+            key = (tuple(names), y is None)
+            if self._compiled_for != key and (y is not None or not self._expects_y()):
+                if self._compile_loss is not None and y is not None:
+                    self._compile_loss.build(y, y_pred, names)
+                if y is not None:
+                    self._compile_metrics.build(y, y_pred, names)
+                self._build_metrics(x, y, y_pred, sample_weight)
+                self._compiled_for = key
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return y_pred
+
+    def _expects_y(self) -> bool:
+        return self._compile_loss is not None
+
+    def _build_metrics(self, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
+        """Let metrics that make their variables on first use make them."""
+        before = self.metrics_variables
+
+        def update(x: Any, y: Any, y_pred: Any, weight: Any) -> Any:
+            return self.compute_metrics(x, y, y_pred, weight)
+
+        # A user's compute_metrics may do anything; only ours is known to be harmless.
+        if type(self).compute_metrics is Trainer.compute_metrics and y is not None:
+            with bind(before, [v.raw for v in before], open=True):
+                jax.eval_shape(update, x, y, y_pred, weight)
+
+    def _groups(self, training: bool) -> tuple[list[Variable], ...]:
+        """The variables that a step's state is made of, in its order."""
+        groups = [self.trainable_variables, self.non_trainable_variables]
+        if training:
+            groups.append(list(self.optimizer.variables))
+        return (*groups, self.metrics_variables)
+
+    def _program(self, kind: str, make: Callable[[], Any]) -> Any:
+        """The compiled program of a kind, made anew when the variables have changed."""
+        if self._programs is None:
+            self._programs = {}
+        groups = self._groups(training=False)
+        key = (kind, *(tuple(map(id, group)) for group in groups))
+        if key not in self._programs:
+            self._programs[key] = make()
+        return self._programs[key]
+
+
+def _check_counts(**counts: Any) -> None:
+    for name, value in counts.items():
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        check(
+            value is None or (whole and value > 0),
+            "fit" if name == "epochs" else None,
+            name,
+            value,
+            "a positive whole number",
+        )
+
+
+def _check_names(given: Any, find: Callable[[str], Any]) -> None:
+    """Look up the names among losses or metrics, so that a wrong one fails at once."""
+    for name in leaves(given):
+        if isinstance(name, str) and name.lower() not in CHOSEN_BY_SHAPE:
+            find(name)
+
+
+def _check_is_batch(who: str, source: Table | Stream) -> None:
+    check(isinstance(source, Table), who, "x", source, "arrays that make one batch")
+
+
+def _is_due(epoch: int, frequency: int | Sequence[int]) -> bool:
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return (epoch + 1) in frequency
+
+
+def _placeholders(x: Any) -> Any:
+    """Placeholders for data like `x`, with an unknown number of rows."""
+    return map_structure(
+        lambda a: None if a is None else KerasTensor((None, *a.shape[1:]), a.dtype), x
+    )
+
+
+def _batches(source: Table | Stream, batch_size: int) -> Iterator[tuple]:
+    if isinstance(source, Stream):
+        yield from source.batches()
+        return
+    for start in range(0, source.rows, batch_size):
+        yield source.take(slice(start, start + batch_size))
