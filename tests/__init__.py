@@ -1,0 +1,1 @@
+"""The tests; `tests/<room>/test_<file>.py` tests `kerasnb/<room>/<file>.py`."""
