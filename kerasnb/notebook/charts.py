@@ -1,0 +1,503 @@
+"""Curves of a training run: numbers as words, axes, thinning, still pictures.
+
+The first half has a twin in `draw.js`; both are tested on the same table, so that a
+live and a saved picture of the same run agree.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kerasnb.notebook import svg
+
+# --- Numbers as words ---------------------------------------------------------------
+
+
+def number(value: float | None) -> str:
+    """A number in at most four significant digits.
+
+    >>> number(0.98), number(0.0000123456), number(12345.6)
+    ('0.9800', '1.235e-5', '12346')
+    """
+    if value is None:
+        return "–"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e6 or size < 1e-4:
+        digits, power = f"{value:.3e}".split("e")
+        return f"{digits}e{int(power)}"
+    return f"{value:.0f}" if size >= 1000 else f"{value:#.4g}".rstrip(".")
+
+
+def count(value: float | None) -> str:
+    """A count in groups of three, a narrow space between.
+
+    >>> count(1234567).split()
+    ['1', '234', '567']
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{round(value):,}".replace(",", "\u202f")
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as a clock.
+
+    >>> clock(42), clock(725), clock(11230)
+    ('0:42', '12:05', '3:07:10')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    minutes, second = divmod(max(0, round(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def memory(size: float | None) -> str:
+    """A size in bytes with three significant digits.
+
+    >>> memory(512), memory(1210000)
+    ('512 B', '1.21 MB')
+    """
+    if size is None or not math.isfinite(size):
+        return "–"
+    units = ["B", "kB", "MB", "GB", "TB"]
+    power = 0
+    while power < len(units) - 1 and size >= 999.5:
+        size, power = size / 1000, power + 1
+    digits = f"{size:#.3g}".rstrip(".") if power else f"{size:g}"
+    return f"{digits} {units[power]}"
+
+
+# --- Axes ---------------------------------------------------------------------------
+
+_ROUND = ((1, 2**0.5), (2, 10**0.5), (5, 50**0.5))
+
+
+def ticks(low: float, high: float, wanted: float, least: float = 0) -> list[float]:
+    """Round values that divide [low, high] into about `wanted` parts.
+
+    >>> ticks(0, 1, 4)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    if not high > low:
+        return [low]
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    # the nearest of 1, 2, 5, 10 as the eye compares: by ratio
+    factor = next((f for f, end in _ROUND if rough / power < end), 10)
+    step = max(factor * power, least)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis: powers of ten, with 2 and 5 while there is room.
+
+    >>> log_ticks(0.05, 2)
+    [0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
+    """
+    decades = math.log10(high / low)
+    if decades <= 0.8:
+        return ticks(low, high, 4)
+    factors = (1,) if decades > 2.5 else (1, 2, 5)
+    every = max(1, math.ceil(decades / 5))
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    marks = (float(f"{f}e{p}") for p in powers if p % every == 0 for f in factors)
+    return [m for m in marks if low * (1 - 1e-9) <= m <= high * (1 + 1e-9)]
+
+
+def tick_label(mark: float) -> str:
+    """An axis label: as few digits as tell neighbouring ticks apart.
+
+    >>> tick_label(0.25), tick_label(3.0), tick_label(0.00002)
+    ('0.25', '3', '2e-5')
+    """
+    if mark == 0:
+        return "0"
+    if 1e-3 <= abs(mark) < 1e5:
+        return f"{mark:.6g}"
+    digits, power = f"{mark:.5e}".split("e")
+    return f"{float(digits):g}e{int(power)}"
+
+
+def room_for(value: float, limit: float) -> float:
+    """The end of an axis that has reached `value`: 1, 2, 5, 10, ... at most `limit`.
+
+    >>> room_for(2.3, 8), room_for(5.1, 8)
+    (5.0, 8)
+    """
+    end, i = 1.0, 0
+    while end < value:
+        end *= 2.5 if i % 3 == 1 else 2
+        i += 1
+    return min(end, max(limit, value))
+
+
+def limits(
+    marked: Iterable[float], lines: Iterable[float], log: bool = False
+) -> tuple[float, float]:
+    """The range an axis should show.
+
+    Every marked point, and the lines but for the wildest hundredth of their values: a
+    first step or a burst must not flatten the rest.
+    """
+
+    def usable(values: Iterable[float]) -> list[float]:
+        return [float(v) for v in values if math.isfinite(v) and (v > 0 or not log)]
+
+    seen, ordered = usable(marked), sorted(usable(lines))
+    if ordered:
+        skipped = len(ordered) // 100
+        seen += [ordered[skipped], ordered[-1 - skipped]]
+    if not seen:
+        return (0.1, 1.0) if log else (0.0, 1.0)
+    low, high = min(seen), max(seen)
+    if log:
+        room = max((high / low) ** 0.06, 1.02)
+        return low / room, high * room
+    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    return max(low - room, 0.0 if low >= 0 else -math.inf), high + room
+
+
+def thin(y: np.ndarray, buckets: int) -> np.ndarray:
+    """The places of a long series worth drawing.
+
+    First, last, and in each of `buckets` equal parts the least and the greatest value,
+    so that no spike is lost.
+    """
+    n = len(y)
+    if n <= 2 * buckets:
+        return np.arange(n)
+    edges = np.arange(buckets + 1) * n // buckets
+    width = int(np.diff(edges).max())
+    # Equal rows by repeating each part's first value: a repeat is never the first
+    # of its row, so it cannot win over the value it copies.
+    place = edges[:-1, None] + np.arange(width)
+    place = np.where(place < edges[1:, None], place, edges[:-1, None])
+    rows = np.asarray(y, np.float64)[place]
+    # A NaN is worth drawing as a gap: it counts as the least and the greatest.
+    least = np.where(np.isnan(rows), -np.inf, rows).argmin(1)
+    most = np.where(np.isnan(rows), np.inf, rows).argmax(1)
+    kept = np.take_along_axis(place, np.stack([least, most], 1), 1)
+    return np.unique(np.concatenate([[0], kept.ravel(), [n - 1]]))
+
+
+# --- The record of a run ------------------------------------------------------------
+
+_RISING = (
+    *("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "dice"),
+    *("cosine", "sensitivity", "specificity", "true_positive", "true_negative"),
+)
+
+
+def better(name: str) -> str:
+    """Whether the best value of a metric is its `"max"` or its `"min"`, by its name.
+
+    >>> better("val_accuracy"), better("loss")
+    ('max', 'min')
+    """
+    return "max" if any(word in name.lower() for word in _RISING) else "min"
+
+
+class Rows:
+    """A table of float32 rows that only grows, and stays drawable however long it gets.
+
+    Beyond `limit` rows it is thinned in place, spikes kept; `generation` then counts up
+    and whoever copied rows must copy afresh.
+    """
+
+    def __init__(self, limit: int = 1 << 17):
+        self.limit = limit
+        self.generation = 0
+        self.names: tuple[str, ...] = ()
+        self._held = np.empty((0, 0), np.float32)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def values(self) -> np.ndarray:
+        """All rows, `(rows, names)`."""
+        return self._held[: self._length]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """One column; empty when there is none of that name."""
+        if name not in self.names:
+            return np.empty(0, np.float32)
+        return self.values[:, self.names.index(name)]
+
+    def extend(self, columns: Mapping[str, Sequence[float] | np.ndarray]) -> None:
+        """Append rows given as columns of equal length; new names start with gaps."""
+        names = tuple(columns)
+        added = np.stack([np.asarray(columns[n], np.float32) for n in names], 1)
+        if not set(names) <= set(self.names):
+            self._widen(tuple(dict.fromkeys(self.names + names)))
+        rows = np.full((len(added), len(self.names)), np.nan, np.float32)
+        rows[:, [self.names.index(n) for n in names]] = added
+        end = self._length + len(rows)
+        if end > len(self._held):
+            room = max(end, 2 * len(self._held), 256)
+            grown = np.empty((room, rows.shape[1]), np.float32)
+            grown[: self._length] = self.values
+            self._held = grown
+        self._held[self._length : end] = rows
+        self._length = end
+        if end > self.limit:
+            buckets = self.limit // (4 * len(self.names))
+            keep = [thin(column, buckets) for column in self.values.T]
+            self._held = self.values[np.unique(np.concatenate(keep))].copy()
+            self._length = len(self._held)
+            self.generation += 1
+
+    def _widen(self, names: tuple[str, ...]) -> None:
+        held = np.full((self._length, len(names)), np.nan, np.float32)
+        held[:, : len(self.names)] = self.values
+        self.names, self._held = names, held
+        self.generation += self._length > 0
+
+
+@dataclass
+class Curves:
+    """What a picture of a run needs to know, in plain numbers."""
+
+    plans: tuple[str, ...] = ("loss",)
+    """Names of the metrics to draw, without `val_`."""
+    steps: Rows = field(default_factory=Rows)
+    """Running values: a column `step`, the number of steps done, and one a metric."""
+    epochs: Rows = field(default_factory=Rows)
+    """Values by epoch, validation ones as `val_...`."""
+    step: int = 0
+    """How many steps are done."""
+    steps_per_epoch: float | None = None
+    """None while nobody knows: then the x axis counts steps."""
+    first_epoch: int = 0
+    total_epochs: int = 1
+    over: bool = False
+
+    def epoch_at(self, row: Any) -> Any:
+        """Where a row of the epochs lies on the x axis, or an array of rows."""
+        return self.first_epoch + row + 1
+
+    def step_to_x(self, step: np.ndarray) -> np.ndarray:
+        """Where steps lie, in epochs (in steps while epochs are unknown)."""
+        per = self.steps_per_epoch
+        step = np.asarray(step, np.float64)
+        return self.first_epoch + step / per if per else step
+
+    def restarts(self, step: np.ndarray) -> np.ndarray:
+        """Where in `step` a new epoch begins, and running values start afresh."""
+        per = self.steps_per_epoch or math.inf
+        return np.flatnonzero(np.diff((step - 1) // per)) + 1
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """First and last x that the axes show."""
+        known = bool(self.steps_per_epoch)
+        first = self.first_epoch if known else 0
+        last_row = self.epoch_at(len(self.epochs) - 1) if len(self.epochs) else first
+        reached = max(last_row, float(self.step_to_x(np.array(self.step))))
+        if self.over:
+            return first, max(reached, first + 1e-6)
+        limit = self.total_epochs - self.first_epoch if known else math.inf
+        return first, first + room_for(reached - first, limit)
+
+    def judged(self, name: str) -> np.ndarray:
+        """The values that decide which epoch is best: validation if there is any."""
+        held = self.epochs[f"val_{name}"]
+        return held if len(held) else self.epochs[name]
+
+    def best(self, name: str) -> int | None:
+        """The row of the best epoch so far."""
+        values = self.judged(name)
+        if not np.isfinite(values).any():
+            return None
+        sign = -1 if better(name) == "max" else 1
+        return int(np.argmin(np.where(np.isfinite(values), sign * values, np.inf)))
+
+
+# --- Still pictures -----------------------------------------------------------------
+
+_RULES = (
+    ".name{font-size:13px;font-weight:600}"
+    ".grid{stroke:var(--line)}.axis{stroke:var(--muted);stroke-opacity:.6}"
+    ".steps{fill:none;stroke:var(--train);stroke-opacity:.5}"
+    ".train{fill:none;stroke:var(--train);stroke-width:1.75;stroke-linejoin:round}"
+    ".valid{fill:none;stroke:var(--valid);stroke-width:1.75;stroke-linejoin:round;"
+    "stroke-dasharray:5 4}"
+    ".dot{fill:var(--train)}"
+    ".ring{fill:var(--back);stroke:var(--valid);stroke-width:1.5}"
+    ".best{fill:none;stroke:var(--text);stroke-width:1.25}"
+)
+_WIDTH, _HEIGHT = 384, 240
+_BUCKETS = 160  # parts of a long line, each drawn by its least and greatest value
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 368, 58, 196
+
+
+@dataclass
+class _Axes:
+    """The ranges of a picture's two axes, and where values lie on it."""
+
+    xs: tuple[float, float]
+    ys: tuple[float, float]
+
+    def x(self, values: np.ndarray) -> np.ndarray:
+        low, high = self.xs
+        return _LEFT + (values - low) / (high - low) * (_RIGHT - _LEFT)
+
+    def y(self, values: np.ndarray) -> np.ndarray:
+        low, high = self.ys
+        return _BOTTOM - (values - low) / (high - low) * (_BOTTOM - _TOP)
+
+
+def curve(curves: Curves, name: str, note: str = "") -> str:
+    """One metric's curves as an SVG picture, training and validation together."""
+    train, valid = curves.epochs[name], curves.epochs[f"val_{name}"]
+    running, step = curves.steps[name], curves.steps["step"]
+    shown = thin(running, _BUCKETS)
+    marked = [*train, *valid, *running[-1:]]
+    axes = _Axes(curves.span, limits(marked, running[shown]))
+    reset = curves.restarts(step[shown])
+    step_x = np.insert(axes.x(curves.step_to_x(step[shown])), reset, np.nan)
+    step_y = np.insert(axes.y(running[shown]), reset, np.nan)
+    lines = [svg.tag("path", class_="steps", d=svg.path(step_x, step_y))]
+    dots = []
+    for values, line, dot, radius in (
+        (train, "train", "dot", 2.5),
+        (valid, "valid", "ring", 2.75),
+    ):
+        rows = thin(values, _BUCKETS)
+        xs, ys = axes.x(curves.epoch_at(rows)), axes.y(values[rows])
+        if len(rows):
+            lines.append(svg.tag("path", class_=line, d=svg.path(xs, ys)))
+        if len(values) < (_RIGHT - _LEFT) / 7:
+            dots += [_circle(dot, x, y, radius) for x, y in zip(xs, ys, strict=True)]
+    best = curves.best(name)
+    if best is not None and len(curves.epochs) > 1:
+        at = axes.y(curves.judged(name))[best]
+        dots.append(_circle("best", axes.x(np.array(curves.epoch_at(best))), at, 6.5))
+    size = {"width": _RIGHT - _LEFT, "height": _BOTTOM - _TOP + 4}
+    window = svg.tag("rect", x=_LEFT, y=_TOP - 2, **size)
+    return svg.document(
+        _WIDTH,
+        _HEIGHT,
+        svg.tag("clipPath", window, id="in"),
+        *_grid(axes, "epoch" if curves.steps_per_epoch else "step"),
+        svg.tag("g", *lines, clip_path="url(#in)"),
+        *dots,
+        *_head(curves, name, note),
+        rules=_RULES,
+        label=describe(curves, name),
+    )
+
+
+def _circle(kind: str, x: Any, y: Any, radius: float) -> str:
+    if not math.isfinite(y):
+        return ""
+    return svg.tag("circle", class_=kind, cx=float(x), cy=float(y), r=radius)
+
+
+def describe(curves: Curves, name: str) -> str:
+    """A metric's curves in words, for whoever cannot see them.
+
+    Ends with the best epoch, as `loss: train 0.02, validation 0.03 after 5 epochs;
+    best 0.029 at epoch 4`.
+    """
+    train, valid = curves.epochs[name], curves.epochs[f"val_{name}"]
+    if not len(train):
+        running = curves.steps[name]
+        return f"{name}: {number(running[-1]) if len(running) else 'no values yet'}"
+    parts = [f"{name}: train {number(train[-1])}"]
+    if len(valid):
+        parts.append(f", validation {number(valid[-1])}")
+    parts.append(f" after {len(train)} epoch{'s' if len(train) > 1 else ''}")
+    best = curves.best(name)
+    if best is not None and len(train) > 1:
+        value = number(curves.judged(name)[best])
+        parts.append(f"; best {value} at epoch {curves.epoch_at(best)}")
+    return "".join(parts)
+
+
+def _head(curves: Curves, name: str, note: str) -> list[str]:
+    """Title, the last values with their line samples, and a quiet note."""
+    train, valid = curves.epochs[name], curves.epochs[f"val_{name}"]
+    running = curves.steps[name]
+    latest = train[-1] if len(train) else running[-1] if len(running) else None
+    out = [svg.tag("text", svg.text(name), class_="name", x=14, y=22)]
+    best = curves.best(name)
+    if best is not None:
+        value = number(curves.judged(name)[best])
+        words = f"best {value}, epoch {curves.epoch_at(best)}"
+        out.append(svg.tag("text", words, class_="muted end", x=_RIGHT, y=22))
+    series = [("train", "train", "dot", latest)]
+    if len(valid):
+        series.append(("valid", "validation", "ring", valid[-1]))
+    for i, (kind, word, mark, last) in enumerate(series):
+        left = 14 + 150 * i
+        strong = {"class_": "strong", "style": "fill:var(--text)"}
+        shown = svg.tag("tspan", number(last), **strong)
+        out += [
+            svg.tag("path", class_=kind, d=f"M{left},38h22"),
+            _circle(mark, left + 11, 38, 2.6),
+            svg.tag("text", f"{word} ", shown, class_="muted", x=left + 28, y=42),
+        ]
+    if note:
+        corner = {"x": _RIGHT, "y": _HEIGHT - 7}
+        out.append(svg.tag("text", svg.text(note), class_="muted end", **corner))
+    return out
+
+
+def _grid(axes: _Axes, unit: str) -> list[str]:
+    """Axes: hairlines for values, short marks for epochs."""
+    out = []
+    rows = ticks(*axes.ys, wanted=4)
+    for mark, at in zip(rows, axes.y(np.array(rows)).tolist(), strict=True):
+        line = {"x1": _LEFT, "x2": _RIGHT, "y1": at, "y2": at}
+        words = {"x": _LEFT - 8, "y": at + 3.5}
+        out += [
+            svg.tag("line", class_="grid", **line),
+            svg.tag("text", tick_label(mark), class_="muted end", **words),
+        ]
+    line = {"x1": _LEFT, "x2": _RIGHT, "y1": _BOTTOM, "y2": _BOTTOM}
+    out.append(svg.tag("line", class_="axis", **line))
+    whole = 0 if axes.xs[1] - axes.xs[0] < 1 else 1
+    columns = ticks(*axes.xs, wanted=6, least=whole)
+    for mark, at in zip(columns, axes.x(np.array(columns)).tolist(), strict=True):
+        line = {"x1": at, "x2": at, "y1": _BOTTOM, "y2": _BOTTOM + 4}
+        words = {"x": at, "y": _BOTTOM + 17}
+        out += [
+            svg.tag("line", class_="axis", **line),
+            svg.tag("text", tick_label(mark), class_="muted mid", **words),
+        ]
+    words = {"x": _LEFT - 8, "y": _BOTTOM + 17}
+    out.append(svg.tag("text", unit, class_="muted end", **words))
+    return out
+
+
+def epoch_table(curves: Curves, most: int = 12) -> str:
+    """Values by epoch as an HTML table; the middle of a long run folds away."""
+    names = curves.epochs.names
+    if not len(curves.epochs):
+        return ""
+    rows = [
+        [curves.epoch_at(i), *(number(v) for v in row)]
+        for i, row in enumerate(curves.epochs.values)
+    ]
+    head = ["epoch", *names]
+    if len(rows) <= most:
+        return svg.table(head, rows)
+    whole = svg.tag(
+        "details",
+        svg.tag("summary", f"All {len(rows)} epochs"),
+        svg.table(head, rows),
+    )
+    return svg.table(head, [*rows[:1], *rows[-5:]]) + whole

@@ -1,0 +1,523 @@
+"""The model language of `%%kmodel` cells, as a Python function.
+
+A model cell is ordinary Python with two rules: `x` is the current tensor, and a line
+that is just a layer means `x = layer(x)`. Names that the cell assigns stay its own, as
+in a function; only the model itself comes out. The names of `kerasnb.layers` are at
+hand like Python's built-in ones: a name of the user's own goes before.
+"""
+
+import ast
+import builtins
+import contextlib
+import inspect
+import linecache
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from kerasnb import layers, models
+from kerasnb.core import dtypes, naming
+from kerasnb.core.errors import show, suggest
+from kerasnb.core.graph import KerasTensor, OpCall, leaves, map_structure, node_of
+from kerasnb.layers.input_layer import InputLayer
+from kerasnb.layers.layer import Layer
+from kerasnb.notebook import hints, rewrite, specs
+from kerasnb.notebook.errors import KModelError
+from kerasnb.notebook.keep import keep_weights
+from kerasnb.random import set_random_seed
+
+_FOREIGN = ("keras", "tf_keras", "tensorflow", "torch", "flax", "equinox")
+
+
+def build_model(
+    source: str,
+    namespace: Mapping[str, Any] | None = None,
+    *,
+    name: str = "model",
+    input: Any = None,
+    dtype: Any = None,
+    optimizer: Any = None,
+    learning_rate: Any = None,
+    loss: Any = None,
+    target: Any = None,
+    metrics: Sequence[Any] = (),
+    seed: int | None = None,
+    jit: bool | None = None,
+    keep: Any = None,
+    header: str | None = None,
+) -> Any:
+    """The model that the lines of a model cell describe.
+
+    `namespace` holds the names that the lines may use. `input` is a shape without the
+    batch, or data (array, DataFrame, dataset), or a dict of these by name for several
+    inputs. The model is compiled when an optimizer, a loss or metrics are given;
+    `loss="auto"` looks at the last activation, and at `target` if there is one. `keep`
+    is an earlier model whose weights go to the layers that are unchanged. `header` is
+    the `%%kmodel` line, when there is one: line 1 in errors.
+
+    A mistake in the lines raises a `KModelError`, which names the line.
+
+    >>> model = build_model('''
+    ... for units in (8, 4):
+    ...     Dense(units, activation="relu")
+    ... Dense(1)
+    ... ''', input=(3,), loss="auto")
+    >>> model.output_shape, model.loss
+    ((None, 1), 'mean_squared_error')
+    """
+    cell = Cell(source, {} if namespace is None else namespace, name, header)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(naming.fresh_names())
+        stack.enter_context(cell.blaming())
+        if seed is not None:
+            set_random_seed(seed)
+        if dtype is not None:
+            stack.enter_context(_dtype_policy(dtype))
+        cell.begin(input)
+        cell.run()
+        model = cell.finish()
+        if optimizer is not None or loss is not None or metrics:
+            _compile(model, optimizer, learning_rate, loss, target, metrics, jit)
+        elif learning_rate is not None:
+            raise ValueError("A learning rate needs an optimizer to use it; name one.")
+        model._kept = None if keep is None else keep_weights(keep, model)
+    return model
+
+
+def _compile(
+    model: Any,
+    optimizer: Any,
+    learning_rate: Any,
+    loss: Any,
+    target: Any,
+    metrics: Sequence[Any],
+    jit: bool | None,
+) -> None:
+    if isinstance(loss, str) and loss.lower() == "auto":
+        outputs = leaves(model.output)
+        targets = leaves(target) if len(outputs) > 1 else [target]
+        if len(targets) != len(outputs):
+            targets = [None] * len(outputs)
+        pairs = zip(outputs, targets, strict=True)
+        chosen = [specs.choose_loss(output, y) for output, y in pairs]
+        loss = chosen[0] if len(chosen) == 1 else chosen
+    arguments: dict[str, Any] = {"loss": loss, "metrics": list(metrics) or None}
+    if optimizer is not None:
+        arguments["optimizer"] = optimizer
+    if jit is not None:
+        arguments["jit_compile"] = jit
+    model.compile(**arguments)
+    if learning_rate is not None:
+        model.optimizer.learning_rate = learning_rate
+
+
+@contextlib.contextmanager
+def _dtype_policy(policy: Any) -> Iterator[None]:
+    """Layers made inside compute in this dtype, unless they say otherwise."""
+    before = dtypes.dtype_policy()
+    dtypes.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        dtypes.set_dtype_policy(before)
+
+
+class Cell:
+    """A model cell while it runs: its names, its inputs, which line called what."""
+
+    def __init__(
+        self, source: str, namespace: Mapping[str, Any], name: str, header: str | None
+    ):
+        self.name = name
+        self.lines = [*([] if header is None else [header]), *source.splitlines()]
+        # Under the header the first line of the body is line 2, as the editor counts.
+        self.source = source if header is None else "\n" + source
+        self.filename = f"<%%kmodel {name}>"
+        self.namespace = namespace
+        self.scope: dict[str, Any] = {
+            "__name__": namespace.get("__name__", "__main__"),
+            "__builtins__": (at_hand := AtHand(namespace)),
+        }
+        self._at_hand = at_hand
+        self.called: dict[Any, int] = {}
+        """The line on which each layer was first called."""
+        self.inputs: dict[str, KerasTensor] = {}
+        self._statements: list[ast.stmt] = []
+        self._waiting: list[Any] = []
+        self._running = False
+        # The line of what is neither a line of the body nor the model as a whole.
+        self._to_blame: int | None = None if header is None else 1
+
+    # --- Before -----------------------------------------------------------------------
+
+    def begin(self, given: Any) -> None:
+        """Make the inputs that were asked for, and the names the rules need."""
+        self._reserve_names()
+        if isinstance(given, Mapping):
+            for name, value in given.items():
+                shape, dtype = specs.input_spec(value)
+                self.inputs[name] = layers.Input(shape, dtype=dtype, name=name)
+        elif given is not None:
+            shape, dtype = specs.input_spec(given)
+            self.inputs["x"] = layers.Input(shape, dtype=dtype)
+        for tensor in self.inputs.values():
+            self.called[tensor._keras_history[0]] = self._to_blame or 0
+        first = list(self.inputs.values())
+        current = first[0] if len(first) == 1 else NoTensor(list(self.inputs))
+        self.scope.update(
+            {
+                **self.inputs,
+                "x": current,
+                rewrite.TAKES: self.takes,
+                rewrite.APPLY: self.apply,
+                rewrite.SEEN: self.seen,
+            }
+        )
+
+    def _reserve_names(self) -> None:
+        """Keep clear of the names of layers made elsewhere and used in this cell."""
+        counts: dict[str, int] = {}
+        with contextlib.suppress(SyntaxError):  # `run` reports it.
+            for node in ast.walk(ast.parse(self.source)):
+                if isinstance(node, ast.Name) and node.id in self.namespace:
+                    value = self.namespace[node.id]
+                    if isinstance(value, Layer):
+                        prefix, _, number = value.name.rpartition("_")
+                        if not number.isdigit():
+                            prefix, number = value.name, "0"
+                        counts[prefix] = max(counts.get(prefix, 0), int(number) + 1)
+        for prefix, count in counts.items():
+            for _ in range(count):
+                naming.unique(prefix)
+
+    # --- Running ----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Execute the lines."""
+        text = "\n".join(self.lines) + "\n"
+        entry = (len(text), None, text.splitlines(keepends=True), self.filename)
+        linecache.cache[self.filename] = entry  # For tracebacks and the debugger.
+        self._statements = [
+            node
+            for node in ast.walk(ast.parse(self.source, self.filename))
+            if isinstance(node, ast.stmt)
+        ]
+        code = compile(
+            rewrite.rewrite(self.source, self.filename), self.filename, "exec"
+        )
+        self._running = True
+        try:
+            exec(code, self.scope)
+        finally:
+            self._running = False
+
+    def takes(self, value: Any, is_call: bool) -> bool:
+        """Whether a line's value is to be applied to `x`; remembers it for `apply`."""
+        if not self._running:
+            return False  # A function of the cell, called after its end.
+        if isinstance(value, KerasTensor):
+            self._waiting = [value]
+            if isinstance(value._keras_history[0], InputLayer):
+                return True
+            if is_call:
+                warnings.warn(
+                    "The result of this line is not used; write `x = ...` to go on "
+                    "with it.",
+                    stacklevel=2,
+                )
+            return False
+        self._waiting = _layers_in(value)
+        return bool(self._waiting)
+
+    def apply(self, x: Any) -> Any:
+        """The layers of a line, called on `x` one after the other."""
+        if isinstance(x, Layer):
+            raise self._layer_as_tensor("x", x)
+        for layer in self._waiting:
+            if isinstance(layer, KerasTensor):
+                # A line `Input(...)` is where an x without a value begins.
+                x = layer if isinstance(x, NoTensor) else x
+            elif isinstance(layer, InputLayer):
+                x = layer.output
+            else:
+                x = layer(_first_input(layer, x) if isinstance(x, NoTensor) else x)
+            self._note(x, _line_in(self.filename))
+        return x
+
+    def seen(self, value: Any) -> Any:
+        """`value` itself; the layers that made it learn the line they stand on."""
+        few = isinstance(value, list | tuple | dict) and len(value) <= 64
+        if self._running and (few or isinstance(value, KerasTensor)):
+            self._note(value, _line_in(self.filename))
+        return value
+
+    def _note(self, tree: Any, line: int) -> None:
+        waiting = [t for t in leaves(tree) if isinstance(t, KerasTensor)]
+        while waiting:
+            tensor = waiting.pop()
+            if tensor._keras_history is None:
+                continue
+            operation = tensor._keras_history[0]
+            if operation not in self.called:
+                self.called[operation] = line
+                waiting.extend(node_of(tensor).input_tensors)
+
+    # --- After ------------------------------------------------------------------------
+
+    def finish(self) -> Any:
+        """The model from the inputs to `outputs`, or to `x`."""
+        blamed, self._to_blame = self._to_blame, None
+        outputs = self.scope.get("outputs", self.scope["x"])
+        what = "outputs" if "outputs" in self.scope else "x"
+        for tensor in leaves(outputs):
+            if isinstance(tensor, NoTensor):
+                tensor.explain()
+            if isinstance(tensor, Layer):
+                raise self._layer_as_tensor(what, tensor)
+            if not isinstance(tensor, KerasTensor):
+                raise Mistake(
+                    f"At the end of the cell `{what}` is {show(tensor)}, where a "
+                    "tensor made by layers was expected.",
+                    line=self._assigned(what),
+                )
+        found = _inputs_of(outputs)
+        if found.keys() & set(leaves(outputs)):
+            raise Mistake("The cell calls no layer on its input, so there is no model.")
+        model = models.Model(self._ordered(found), outputs, name=self.name)
+        for operation, line in self.called.items():
+            if isinstance(operation, Layer) and line:
+                operation.__dict__["_source_line"] = (line, self.statement(line))
+        self._to_blame = blamed
+        return model
+
+    def _ordered(self, found: dict[KerasTensor, None]) -> Any:
+        """The model's inputs: as `inputs` in the cell has them, if that is what it is.
+
+        Else those asked for come first, then those named in the cell, then the others.
+        """
+        own = self.scope.get("inputs")
+        given = [t for t in leaves(own) if isinstance(t, KerasTensor)]
+        if set(given) == found.keys():
+            return own
+        named = [t for t in self.scope.values() if isinstance(t, KerasTensor)]
+        order = [*self.inputs.values(), *(t for t in named if t in found), *found]
+        inputs = list(dict.fromkeys(order))
+        return inputs[0] if len(inputs) == 1 else inputs
+
+    def _assigned(self, name: str) -> int | None:
+        """The last line that gives `name` a value."""
+        lines = [
+            node.lineno
+            for statement in self._statements
+            for node in ast.walk(statement)
+            if isinstance(node, ast.Name) and node.id == name
+            if isinstance(node.ctx, ast.Store)
+        ]
+        return max(lines, default=None)
+
+    def _layer_as_tensor(self, name: str, layer: Layer) -> "Mistake":
+        kind = type(layer).__name__
+        return Mistake(
+            f"`{name}` is a layer here, {kind}, where a tensor was expected.",
+            f"Leave `{name} =` out to apply {kind} to the current tensor, or call it: "
+            f"{kind}(...)(x).",
+            line=self._assigned(name),
+        )
+
+    # --- Errors -----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def blaming(self) -> Iterator[None]:
+        """Turn what goes wrong inside into a `KModelError`.
+
+        Its line is the deepest one of the cell that the error came through.
+        """
+        try:
+            yield
+        except KModelError:
+            raise
+        except SyntaxError as error:
+            if error.filename != self.filename:
+                raise self._error(error, hints.line_of(error, self.filename)) from error
+            words = hints.syntax(error, self.lines)
+            raise KModelError(self.name, error.lineno, "", words) from error
+        except Exception as error:
+            raise self._error(error, hints.line_of(error, self.filename)) from error
+
+    def _error(self, error: Exception, line: int | None) -> KModelError:
+        line = line or self._to_blame
+        if isinstance(error, Mistake):
+            sentence, hint = error.args
+            line = error.line or line
+        else:
+            sentence, hint = hints.explain(error, self)
+        text = self.statement(line) if line is not None else ""
+        return KModelError(self.name, line, text, sentence, hint)
+
+    def statement(self, line: int) -> str:
+        """The statement that covers a line, on one line; of a block only its head."""
+        within = [s for s in self._statements if s.lineno <= line <= _end(s)]
+        if not within:
+            words = self.lines[line - 1].strip()
+            return words.removeprefix(f"%%kmodel {self.name}").strip()
+        start = max(within, key=lambda s: (s.lineno, -_end(s)))
+        body = getattr(start, "body", None)
+        end = max(body[0].lineno - 1, start.lineno) if body else _end(start)
+        words = " ".join(part.strip() for part in self.lines[start.lineno - 1 : end])
+        words = words.replace("( ", "(").replace(", )", ")").replace(" )", ")")
+        return words if len(words) <= 100 else words[:97] + "..."
+
+    def find(self, name: str) -> Any:
+        """What a name means in the cell, None if nothing."""
+        with contextlib.suppress(KeyError):
+            return self.scope[name] if name in self.scope else self._at_hand[name]
+        return None
+
+    def nearest(self, name: str) -> str:
+        """The hint for a name that does not exist; the user's own names come first."""
+        own = [*self.scope, *self.namespace]
+        own = [n for n in own if not n.startswith("_") and n != name]
+        return suggest(name, [*own, *LAYERS]) or suggest(name, dir(builtins))
+
+
+class Mistake(Exception):
+    """Something wrong with a line: a sentence and, perhaps, the likely mend."""
+
+    def __init__(self, sentence: str, hint: str = "", line: int | None = None):
+        super().__init__(sentence, hint)
+        self.line = line
+
+
+class NoTensor:
+    """What `x` is while there is no input, or a choice of several: no tensor yet."""
+
+    def __init__(self, names: list[str]):
+        self.names = names
+
+    def explain(self) -> None:
+        """Raise the sentence that says what is missing."""
+        if self.names:
+            raise Mistake(
+                f"The model has several inputs ({', '.join(self.names)}) and `x` is "
+                "none of them yet.",
+                f"Begin with x = {self.names[0]}, or join them: "
+                f"x = Concatenate()([{', '.join(self.names)}]).",
+            )
+        raise Mistake(
+            "The model has no input yet.",
+            "Say its shape in the first line, as in --input 28,28,1 or --input "
+            "x_train, or begin the cell with Input((28, 28, 1)).",
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name != "__array__":
+            raise AttributeError(name)
+        return self.explain()
+
+
+class AtHand(dict):
+    """What a cell finds beside its own names, in the place of Python's built-in ones.
+
+    The user's names come first, then those of `kerasnb.layers`, then Python's. Python
+    asks this table last; unlike a table of globals it may be one that looks elsewhere.
+    """
+
+    def __init__(self, namespace: Mapping[str, Any]):
+        # Python itself asks for these without looking elsewhere.
+        own = {k: v for k, v in vars(builtins).items() if k.startswith("__")}
+        super().__init__(own)
+        self.namespace = namespace
+
+    def __missing__(self, name: str) -> Any:
+        for names in (self.namespace, LAYERS, vars(builtins)):
+            if name in names:
+                return names[name]
+        raise KeyError(name)
+
+
+LAYERS: dict[str, Callable] = {
+    name: value
+    for name, value in vars(layers).items()
+    if not name.startswith("_") and not isinstance(value, types.ModuleType)
+}
+"""What a model cell has at hand: layers, `Input`, and the joins as functions."""
+
+
+def _end(statement: ast.stmt) -> int:
+    return statement.end_lineno or statement.lineno
+
+
+def _layers_in(value: Any) -> list[Any]:
+    """The layers that a line stands for: itself, or those of a list; none for others.
+
+    What is surely meant to be a layer, and is none, is a mistake.
+    """
+    if isinstance(value, Layer | OpCall):
+        return [value]
+    if isinstance(value, type) and issubclass(value, Layer):
+        name = value.__name__
+        raise Mistake(f"{name} is a class, not a layer.", f"Write {name}().")
+    if not isinstance(value, list | tuple):
+        _reject_foreign(value)
+        return []
+    parts = [_layers_in(item) for item in value]
+    for item, part in zip(value, parts, strict=True):
+        if not part and any(parts):
+            raise Mistake(f"This list of layers also holds {show(item)}.")
+    return [layer for part in parts for layer in part]
+
+
+def _reject_foreign(value: Any) -> None:
+    """A layer of another library does nothing on a line of its own: say so."""
+    for base in type(value).__mro__:
+        root = (base.__module__ or "").partition(".")[0]
+        if root in _FOREIGN and base.__name__ in ("Layer", "Operation", "Module"):
+            name = type(value).__name__
+            raise Mistake(
+                f"{name} is a layer of {root}, which a kerasnb model cannot use.",
+                f"Leave the import of {name} out, or import kerasnb as keras."
+                if name in LAYERS
+                else "",
+            )
+
+
+def _first_input(layer: Any, x: NoTensor) -> Any:
+    """A placeholder that a first layer can start from, if it knows its input."""
+    shape = layer._input_shape_argument
+    if shape is not None:
+        return layers.Input(shape)
+    if getattr(layer, "built", False) and getattr(layer, "inputs", None):
+        return map_structure(
+            lambda t: layers.Input(batch_shape=t.shape, dtype=t.dtype), layer.input
+        )
+    return x.explain()
+
+
+def _inputs_of(outputs: Any) -> dict[KerasTensor, None]:
+    """The input placeholders that outputs were made from, in the order of a walk."""
+    found: dict[KerasTensor, None] = {}
+    done: set[int] = set()
+
+    def visit(tensor: KerasTensor) -> None:
+        stack = [tensor]
+        while stack:
+            node = node_of(stack.pop())
+            if id(node) in done:
+                continue
+            done.add(id(node))
+            if node.is_input:
+                found.update(dict.fromkeys(node.output_tensors))
+            stack.extend(reversed(node.input_tensors))
+
+    for output in leaves(outputs):
+        visit(output)
+    return found
+
+
+def _line_in(filename: str) -> int:
+    """The line of the cell that is running."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename != filename:
+        frame = frame.f_back
+    return frame.f_lineno if frame is not None else 1

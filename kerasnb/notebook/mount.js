@@ -1,0 +1,81 @@
+// @ts-check
+/**
+ * Where live pictures appear: over their still twins.
+ *
+ * The notebook holds only the still twin, as plain HTML with the name of its widget.
+ * So a saved notebook always shows something, in whatever hands. While the widget's
+ * kernel is alive, its code looks for the twin in the page and takes its place, again
+ * each time the notebook draws its output anew.
+ */
+import { h } from "./draw.js";
+
+/**
+ * @typedef {{root: HTMLElement, moved?: () => void}} Picture
+ * @typedef {{
+ *   fillers: Map<string, (twin: HTMLElement) => void>, observer: MutationObserver,
+ * }} Registry
+ */
+
+const KEY = Symbol.for("kerasnb.mount");
+const NAMED = "[data-knb]";
+
+/** One for the page, however many widgets: it sees twins come. @returns {Registry} */
+function registry() {
+  const page = /** @type {any} */ (window);
+  if (page[KEY]) return page[KEY];
+  /** @type {Registry["fillers"]} */
+  const fillers = new Map();
+  const observer = new MutationObserver((changes) => {
+    for (const change of changes) {
+      for (const node of change.addedNodes) {
+        if (node instanceof HTMLElement) for (const twin of twinsIn(node)) fill(twin, fillers);
+      }
+    }
+  });
+  observer.observe(document.body, { childList: true, subtree: true });
+  return (page[KEY] = { fillers, observer });
+}
+
+/** @param {HTMLElement} node @returns {HTMLElement[]} */
+function twinsIn(node) {
+  const inside = /** @type {HTMLElement[]} */ ([...node.querySelectorAll(NAMED)]);
+  return node.matches(NAMED) ? [node, ...inside] : inside;
+}
+
+/**
+ * @param {HTMLElement} twin
+ * @param {Registry["fillers"]} fillers
+ */
+function fill(twin, fillers) {
+  fillers.get(twin.dataset.knb ?? "")?.(twin);
+}
+
+/**
+ * Put a picture over every twin of `model`, now and whenever one comes.
+ * @param {any} model
+ * @param {() => Picture} make
+ * @returns {(el: HTMLElement) => void} puts a picture into an element of one's own
+ */
+export function mount(model, make) {
+  /** @type {{host: HTMLElement, picture: Picture}[]} */
+  const made = [];
+  const place = (/** @type {HTMLElement} */ into) => {
+    // The notebook threw the last one out with its output: it moves over as it is.
+    let found = made.find(({ host }) => !host.isConnected);
+    if (!found) {
+      const picture = make();
+      const host = h("div", { class: "knb-host", "data-lm-suppress-shortcuts": "true" });
+      const style = h("style", {}, model.get("_style"));
+      host.attachShadow({ mode: "open" }).append(style, picture.root);
+      found = { host, picture };
+      made.push(found);
+    }
+    for (const still of into.children) /** @type {HTMLElement} */ (still).style.display = "none";
+    into.append(found.host);
+    found.picture.moved?.();
+  };
+  const { fillers } = registry();
+  fillers.set(model.get("_twin"), place);
+  for (const twin of twinsIn(document.body)) fill(twin, new Map([[model.get("_twin"), place]]));
+  return place;
+}
