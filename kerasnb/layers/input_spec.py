@@ -37,7 +37,8 @@ class InputSpec(Configurable):
         """What `shape` should have had but has not, or None."""
         rank = len(shape)
         if self.ndim is not None and rank != self.ndim:
-            if not (self.allow_last_axis_squeeze and abs(rank - self.ndim) == 1):
+            squeezed = self.allow_last_axis_squeeze and abs(rank - self.ndim) == 1
+            if not squeezed:
                 return f"expects {_axes(self.ndim)}"
         if self.max_ndim is not None and rank > self.max_ndim:
             return f"expects at most {_axes(self.max_ndim)}"

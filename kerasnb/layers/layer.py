@@ -28,6 +28,7 @@ from kerasnb.core import dtypes, naming
 from kerasnb.core.configurable import constructor_signature, per_class, serialize
 from kerasnb.core.dtypes import DTypePolicy
 from kerasnb.core.errors import show, suggest
+from kerasnb.core.frontend import Displayable
 from kerasnb.core.graph import (
     KerasTensor,
     Node,
@@ -67,7 +68,7 @@ def collect_losses() -> Iterator[list[Any]]:
         _collector.reset(token)
 
 
-class Layer(Operation):
+class Layer(Operation, Displayable):
     """The base of all layers: weights, and a computation that uses them.
 
     >>> class Scale(Layer):
@@ -399,7 +400,7 @@ class Layer(Operation):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Prepare and make a call; see the head of this file."""
         self._check_initialized()
-        facts = _call_facts(type(self))
+        facts = call_facts(type(self))
         args = map_structure(self._convert, args)
         kwargs = {k: map_structure(self._convert, v) for k, v in kwargs.items()}
         inputs = args[0] if args else kwargs.get(facts.first)
@@ -465,7 +466,7 @@ class Layer(Operation):
 
         args = tuple(placeholder(a) for a in args)
         kwargs = {k.removesuffix("_shape"): placeholder(v) for k, v in kwargs.items()}
-        facts = _call_facts(type(self))
+        facts = call_facts(type(self))
         if "input" in kwargs:
             kwargs[facts.first] = kwargs.pop("input")
         with self._scope():
@@ -528,7 +529,7 @@ class Layer(Operation):
 
     def _resolve_training(
         self,
-        facts: "_CallFacts",
+        facts: "CallFacts",
         args: tuple,
         kwargs: dict,
         outer: CallContext | None,
@@ -548,7 +549,7 @@ class Layer(Operation):
         kwargs["training"] = training
         return training
 
-    def _fill_masks(self, facts: "_CallFacts", args: tuple, kwargs: dict) -> None:
+    def _fill_masks(self, facts: "CallFacts", args: tuple, kwargs: dict) -> None:
         """Hand each array's mask to the `mask` or `<argument>_mask` parameter."""
         for name, (position, source) in facts.masks.items():
             if position < len(args) or kwargs.get(name) is not None:
@@ -587,7 +588,7 @@ class Layer(Operation):
         with naming.at_path(self._path):
             yield
 
-    def _build_for(self, facts: "_CallFacts", args: tuple, kwargs: dict) -> None:
+    def _build_for(self, facts: "CallFacts", args: tuple, kwargs: dict) -> None:
         """Call `build` with the shapes of the arrays of a first call."""
         shapes: dict[str, Any] = {}
         for index, name in enumerate(facts.names):
@@ -780,7 +781,7 @@ def _parameters(method: Callable) -> dict[str, inspect.Parameter]:
 
 
 @dataclass(frozen=True)
-class _CallFacts:
+class CallFacts:
     """What `__call__` needs to know of a class's `call`."""
 
     names: tuple[str, ...]
@@ -792,7 +793,7 @@ class _CallFacts:
 
 
 @per_class
-def _call_facts(cls: type[Layer]) -> _CallFacts:
+def call_facts(cls: type[Layer]) -> CallFacts:
     parameters = _parameters(cls.call)
     names = tuple(
         name
@@ -811,7 +812,7 @@ def _call_facts(cls: type[Layer]) -> _CallFacts:
     if "training" in names:
         default = parameters["training"].default
         default = default if isinstance(default, bool) else None
-    return _CallFacts(
+    return CallFacts(
         names,
         first,
         names.index("training") if "training" in names else None,
