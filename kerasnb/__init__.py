@@ -1,3 +1,64 @@
-"""Keras rebuilt for the notebook, on JAX alone: `import kerasnb as keras`."""
+"""Keras rebuilt for the notebook, on JAX alone: `import kerasnb as keras`.
+
+The rooms, each built from those before it: `core` (variables, frames, graph), `ops`,
+`random`, `initializers`, `activations`, `regularizers`, `constraints`, `layers`,
+`losses`, `metrics`, `optimizers`, `saving`, `callbacks`, `training`, `models`,
+`datasets`, `utils`; and `notebook`, which only a Jupyter kernel opens.
+"""
+
+from typing import Any
 
 __version__ = "0.1.0"
+
+from kerasnb import activations as activations
+from kerasnb import backend as backend
+from kerasnb import callbacks as callbacks
+from kerasnb import config as config
+from kerasnb import constraints as constraints
+from kerasnb import datasets as datasets
+from kerasnb import initializers as initializers
+from kerasnb import layers as layers
+from kerasnb import losses as losses
+from kerasnb import metrics as metrics
+from kerasnb import models as models
+from kerasnb import ops as ops
+from kerasnb import optimizers as optimizers
+from kerasnb import random as random
+from kerasnb import regularizers as regularizers
+from kerasnb import saving as saving
+from kerasnb import utils as utils
+from kerasnb.core.dtypes import DTypePolicy as DTypePolicy
+from kerasnb.core.graph import Function as Function
+from kerasnb.core.graph import KerasTensor as KerasTensor
+from kerasnb.core.graph import Operation as Operation
+from kerasnb.core.naming import name_scope as name_scope
+from kerasnb.core.variable import Variable as Variable
+from kerasnb.initializers import Initializer as Initializer
+from kerasnb.layers import Input as Input
+from kerasnb.layers import InputSpec as InputSpec
+from kerasnb.layers import Layer as Layer
+from kerasnb.losses import Loss as Loss
+from kerasnb.metrics import Metric as Metric
+from kerasnb.models import Model as Model
+from kerasnb.models import Sequential as Sequential
+from kerasnb.optimizers import Optimizer as Optimizer
+from kerasnb.regularizers import Regularizer as Regularizer
+
+
+def version() -> str:
+    """The version of this package."""
+    return __version__
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext kerasnb`: register the magics and the rich displays."""
+    from kerasnb.notebook import load_ipython_extension as load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext kerasnb`: take everything back that `load` brought."""
+    from kerasnb.notebook import unload_ipython_extension as unload
+
+    unload(ipython)

@@ -1,0 +1,273 @@
+"""Files that are never left half written, and never trusted when they are read.
+
+Writing goes to new files beside the final ones, which take their places when all is on
+disk. Whatever happens before, the old file stays as it was.
+"""
+
+import errno
+import os
+import secrets
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from kerasnb.core.errors import show
+
+
+class MissingFileError(FileNotFoundError, ValueError):
+    """There is no such file; a ValueError as well, which Keras raises here."""
+
+
+class DamagedFileError(OSError, ValueError):
+    """The file cannot be what its name says: cut off, altered, or something else."""
+
+
+# --- Writing --------------------------------------------------------------------------
+
+
+class Replacing:
+    """Files written together: all of them take their places at the end, or none.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, Replacing("notes") as files:
+    ...     path = Path(folder, "a.txt")
+    ...     with files.open(path) as file:
+    ...         _ = file.write(b"hello")
+    ...     path.exists()
+    False
+    """
+
+    def __init__(self, who: str) -> None:
+        self.who = who
+        self._waiting: list[tuple[Path, Path]] = []
+
+    def open(self, path: str | Path) -> BinaryIO:
+        """A new file, to be written and closed, that will take the place of `path`."""
+        target = Path(os.path.realpath(path))  # through a link, to what it points at
+        with self._explaining(target):
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
+            if not target.parent.is_dir():
+                raise FileNotFoundError(
+                    errno.ENOENT, f"there is no folder {target.parent}"
+                )
+            if target.exists() and not os.access(target, os.W_OK):
+                raise PermissionError(errno.EACCES, "the file is write-protected")
+            temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+            mode = target.stat().st_mode & 0o777 if target.exists() else 0o666
+            flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
+            self._waiting.append((temporary, target))
+            return os.fdopen(os.open(temporary, flags, mode), "w+b")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                for temporary, target in self._waiting:
+                    with self._explaining(target):
+                        _sync(temporary)
+                for temporary, target in self._waiting:
+                    with self._explaining(target):
+                        temporary.replace(target)
+                        _sync(target.parent)
+            elif isinstance(error, OSError) and self._waiting:
+                with self._explaining(self._waiting[-1][1]):
+                    raise error
+        finally:
+            for temporary, _ in self._waiting:
+                temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explaining(self, target: Path) -> Iterator[None]:
+        """Raise an operating system's error as a sentence about `target`."""
+        try:
+            yield
+        except OSError as error:
+            if getattr(error, "explained", False):
+                raise
+            reason = error.strerror or str(error)
+            kept = "; the file that was there is unchanged" if target.exists() else ""
+            hint = _HINTS.get(error.errno or 0, "")
+            explained = type(error)(
+                f"{self.who}: cannot write {target}: {_lower(reason)}{kept}.{hint}"
+            )
+            explained.errno = error.errno
+            explained.explained = True  # type: ignore[attr-defined]
+            raise explained from error
+
+
+_HINTS = {
+    errno.ENOSPC: " Make room on the disk or save to another one.",
+    errno.EACCES: " Save to a folder that you may write to.",
+    errno.EROFS: " Save to a folder that you may write to.",
+    errno.ENOENT: " Create the folder first, with pathlib.Path(...).mkdir().",
+}
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows has no handle for a folder.
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network folders cannot do this; the data is as safe as they make it.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def may_write(who: str, path: str | Path, overwrite: bool) -> bool:
+    """Whether to go on when `path` may exist and `overwrite` is False.
+
+    At a terminal the user is asked; elsewhere an existing file is an error.
+    """
+    if overwrite or not Path(path).exists():
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise FileExistsError(
+            f"{who}: {path} exists already; choose another name or pass overwrite=True."
+        )
+    while (answer := input(f"{path} exists already. Overwrite it? [y/n] ")) not in _YES:
+        if answer.strip().lower() in ("n", "no"):
+            return False
+    return True
+
+
+_YES = ("y", "Y", "yes", "Yes")
+
+
+def _lower(sentence: str) -> str:
+    sentence = sentence.rstrip(".")
+    return sentence[:1].lower() + sentence[1:]
+
+
+# --- Reading --------------------------------------------------------------------------
+
+# Nothing in a genuine file shrinks that much: Keras writes its members uncompressed.
+MAX_EXPANSION = 100
+BOMB_FLOOR = 1 << 28
+
+
+def readable_size(size: float) -> str:
+    """A number of bytes as people write it: `1536` -> `"1.50 KB"`."""
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1024:
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} PB"
+
+
+def require_file(who: str, path: str | Path) -> Path:
+    """The path of a file that exists, or an error that says what there is instead."""
+    path = Path(path)
+    if not path.exists():
+        near = (
+            [p.name for p in path.parent.glob(f"*{path.suffix}")]
+            if _named(path)
+            else []
+        )
+        hint = f" The folder has {', '.join(sorted(near)[:5])}." if near else ""
+        raise MissingFileError(f"{who}: there is no file {path}.{hint}")
+    if path.is_dir():
+        raise DamagedFileError(f"{who}: {path} is a folder, not a file.")
+    return path
+
+
+def _named(path: Path) -> bool:
+    return path.parent.is_dir() and bool(path.suffix)
+
+
+class Archive:
+    """A zip file from anywhere: its members are checked before they are unpacked."""
+
+    def __init__(self, who: str, file: str | Path | BinaryIO) -> None:
+        self.who = who
+        self.label = str(file) if isinstance(file, str | Path) else "the file"
+        with self.explaining():
+            self.zip = zipfile.ZipFile(file)
+        seen: set[str] = set()
+        for info in self.zip.infolist():
+            self._check(info, seen)
+
+    def _check(self, info: zipfile.ZipInfo, seen: set[str]) -> None:
+        name = info.filename
+        path = PurePosixPath(name)
+        strange = (
+            path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name
+        )
+        if strange or "\0" in name:
+            self.refuse(f"its member {show(name)} points outside of it")
+        if (info.external_attr >> 28) == 0xA:
+            self.refuse(f"its member {show(name)} is a link")
+        if name in seen:
+            self.refuse(f"it holds {show(name)} twice")
+        seen.add(name)
+        size, stored = info.file_size, info.compress_size
+        if size > BOMB_FLOOR and size > MAX_EXPANSION * max(stored, 1):
+            self.refuse(
+                f"its member {name} claims {readable_size(size)} and holds "
+                f"{readable_size(stored)}, as a decompression bomb would"
+            )
+
+    def refuse(self, reason: str) -> None:
+        """Raise the error of a file that is not opened, for a reason."""
+        raise DamagedFileError(f"{self.who}: {self.label} is not opened: {reason}.")
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Raise what a broken zip file causes as one sentence."""
+        try:
+            yield
+        except (DamagedFileError, FileNotFoundError, PermissionError):
+            raise
+        except _ZIP_ERRORS as error:
+            raise DamagedFileError(
+                f"{self.who}: {self.label} is not a whole `.keras` file "
+                f"({_lower(str(error)) or type(error).__name__}); it was cut off or "
+                "altered. Save it or copy it again."
+            ) from error
+
+    def names(self) -> list[str]:
+        """The names of the members, folders left out."""
+        return [name for name in self.zip.namelist() if not name.endswith("/")]
+
+    def read(self, name: str) -> bytes:
+        """The content of a member."""
+        if name not in self.zip.namelist():
+            self.refuse(
+                f"it lacks {name}, which every `.keras` file has; it holds "
+                f"{', '.join(self.names()[:6]) or 'nothing'}"
+            )
+        with self.explaining():
+            return self.zip.read(name)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.zip.close()
+
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,  # an encrypted member, an unknown way of compressing
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+)
