@@ -45,8 +45,8 @@ LATE = {
     ): "`Model(inputs, outputs)` is a Functional, and a Functional is a Model",
     (
         "kerasnb.models.model",
-        "kerasnb.models.summary",
-    ): "`Model.summary` draws the graph of a Functional",
+        "kerasnb.models.code",
+    ): "`Model.to_code` writes out the graph of a Functional",
 }
 
 # Only the notebook's room may know these; a server has none of them.

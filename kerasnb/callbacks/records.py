@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from kerasnb.callbacks.callback import Callback, Logs
+from kerasnb.core.frontend import Displayable
 
 
-class History(Callback):
+class History(Callback, Displayable):
     """The numbers of every epoch, returned by `fit`.
 
     `history` maps each name to a list with one number per epoch; `epoch` lists the

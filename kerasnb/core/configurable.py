@@ -7,6 +7,7 @@ follow `get_config`, `from_config`, copies and files, without a line in the subc
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -93,7 +94,7 @@ def _flatten(bound: inspect.BoundArguments) -> dict[str, Any]:
     return config
 
 
-# --- Objects as plain data ------------------------------------------------------------
+# --- Objects as plain data -----------------------------------------------------------
 
 _LITERALS = (str, int, float, bool, type(None))
 
@@ -157,7 +158,7 @@ def serialize_object(obj: Any) -> dict[str, Any]:
         if get is not None and (value := get()) is not None:
             config[extra] = serialize(value)
     if (scope := _sharing.get()) is not None:
-        scope.note_written(obj, config)
+        config[_NUMBER] = scope.number_of(obj)
     return config
 
 
@@ -189,7 +190,7 @@ def deserialize(config: Any) -> Any:
 
 def deserialize_object(config: dict[str, Any]) -> Any:
     """Rebuild an object from `module, class_name, config, registered_name`."""
-    scope, number = _sharing.get(), config.get("shared_object_id")
+    scope, number = _sharing.get(), config.get(_NUMBER)
     if scope is not None and number in scope.read:
         return scope.read[number]
     cls: Any = registry.find_class(
@@ -209,17 +210,13 @@ class _Sharing:
     """The objects met while one file is written or read."""
 
     def __init__(self) -> None:
-        # Kept with their ids: an id is free again when its object is gone.
-        self.written: dict[int, tuple[int, Any, dict[str, Any]]] = {}
+        # Objects are kept with their ids: an id is free again when its object is gone.
+        self.written: dict[int, tuple[int, Any]] = {}
         self.read: dict[Any, Any] = {}
 
-    def note_written(self, obj: Any, config: dict[str, Any]) -> None:
-        """Number the configs of an object that is written more than once."""
-        if id(obj) not in self.written:
-            self.written[id(obj)] = len(self.written) + 1, obj, config
-            return
-        number, _, first = self.written[id(obj)]
-        first["shared_object_id"] = config["shared_object_id"] = number
+    def number_of(self, obj: Any) -> int:
+        """The number that all configs of this object carry."""
+        return self.written.setdefault(id(obj), (len(self.written) + 1, obj))[0]
 
 
 _sharing: ContextVar[_Sharing | None] = ContextVar("sharing", default=None)
@@ -233,6 +230,37 @@ def sharing() -> Iterator[None]:
         yield
     finally:
         _sharing.reset(token)
+
+
+def serialize_shared(obj: Any) -> Any:
+    """`serialize(obj)`, with a number on each object that occurs more than once."""
+    with sharing():
+        config = serialize(obj)
+    counts: Counter[int] = Counter()
+
+    def count(item: Any) -> None:
+        if isinstance(item, dict):
+            counts.update([item[_NUMBER]] if _NUMBER in item else [])
+            item = item.values()
+        elif not isinstance(item, list | tuple):
+            return
+        for inner in item:
+            count(inner)
+
+    def keep_shared(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {
+                key: keep_shared(value)
+                for key, value in item.items()
+                if key != _NUMBER or counts[value] > 1
+            }
+        return [*map(keep_shared, item)] if isinstance(item, list | tuple) else item
+
+    count(config)
+    return keep_shared(config)
+
+
+_NUMBER = "shared_object_id"
 
 
 def _read_function(config: dict[str, Any]) -> Any:
@@ -286,7 +314,7 @@ def add_value_kind(
     _READERS[tag] = read
 
 
-# --- Names for objects: "relu", "adam", "mse" -----------------------------------------
+# --- Names for objects: "relu", "adam", "mse" ----------------------------------------
 
 
 class Catalog:

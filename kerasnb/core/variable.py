@@ -14,10 +14,11 @@ import numpy as np
 
 from kerasnb.core import dtypes, naming
 from kerasnb.core.errors import show
+from kerasnb.core.frontend import Displayable
 from kerasnb.core.state import current_frame, outside
 
 
-class Variable:
+class Variable(Displayable):
     """A named array that can be assigned; read it with `.value`, set it with `.assign`.
 
     `initializer` is an array, a number, or a function `(shape, dtype) -> array` used

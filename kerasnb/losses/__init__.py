@@ -38,10 +38,13 @@ from kerasnb.losses.crossentropy import (
 )
 from kerasnb.losses.loss import Loss as Loss
 from kerasnb.losses.loss import LossFunctionWrapper as LossFunctionWrapper
+from kerasnb.losses.loss import write_function
+from kerasnb.losses.overlap import CTC as CTC
 from kerasnb.losses.overlap import Circle as Circle
 from kerasnb.losses.overlap import Dice as Dice
 from kerasnb.losses.overlap import Tversky as Tversky
 from kerasnb.losses.overlap import circle as circle
+from kerasnb.losses.overlap import ctc as ctc
 from kerasnb.losses.overlap import dice as dice
 from kerasnb.losses.overlap import tversky as tversky
 from kerasnb.losses.pointwise import CategoricalHinge as CategoricalHinge
@@ -99,6 +102,7 @@ _FUNCTIONS = (
     categorical_generalized_cross_entropy,
     sparse_categorical_crossentropy,
     circle,
+    ctc,
     dice,
     tversky,
 )
@@ -123,6 +127,7 @@ _CLASSES = (
     CategoricalFocalCrossentropy,
     CategoricalGeneralizedCrossEntropy,
     SparseCategoricalCrossentropy,
+    CTC,
     Circle,
     Dice,
     Tversky,
@@ -171,10 +176,10 @@ def as_loss(identifier: Any) -> Loss | None:
 def serialize(loss: Any) -> Any:
     """A loss as plain data.
 
-    >>> serialize(mean_squared_error)
+    >>> serialize(mean_squared_error)["config"]
     'mean_squared_error'
     """
-    return _serialize(loss)
+    return _serialize(loss) if isinstance(loss, Loss) else write_function(loss)
 
 
 def deserialize(name: Any, custom_objects: dict | None = None) -> Any:

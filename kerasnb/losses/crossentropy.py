@@ -137,8 +137,8 @@ def categorical_focal_crossentropy(
 
     Shapes: `(..., n), (..., n) -> (...)`, the targets being one-hot codes.
 
-    >>> categorical_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]]).tolist()
-    [0.04332169890403748]
+    >>> categorical_focal_crossentropy([[0.0, 1.0]], [[0.0, 1.0]]).tolist()[0] < 1e-9
+    True
     """
     y_true, y_pred = _pair(y_true, y_pred)
     y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from kerasnb.core import dtypes, naming
-from kerasnb.core.configurable import Configurable, deserialize
+from kerasnb.core.configurable import Configurable, deserialize, serialize
 from kerasnb.core.errors import check
 from kerasnb.core.masks import get_mask
+from kerasnb.core.registry import is_library
 from kerasnb.losses import targets
 from kerasnb.ops import divide_no_nan
 
@@ -135,6 +136,11 @@ class LossFunctionWrapper(Loss):
         """Raise a ValueError for targets that the function has no use for."""
         targets.check_targets(self.fn, y_true, y_pred_shape, self._fn_kwargs)
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain data."""
+        config = super().get_config()
+        return config | {"fn": write_function(self.fn)} if "fn" in config else config
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LossFunctionWrapper":
         """A loss from its config; a function of this package is known by its name."""
@@ -153,6 +159,18 @@ def function_named(name: str) -> Callable[..., Any]:
     """The loss function of this package with that name."""
     check(name in _functions, None, "fn", name, f"one of {sorted(_functions)}")
     return _functions[name]
+
+
+def write_function(fn: Any) -> Any:
+    """A loss or metric function as Keras' files hold it."""
+    if not (is_library(fn) and hasattr(fn, "__name__")):
+        return serialize(fn)
+    return {
+        "module": "builtins",
+        "class_name": "function",
+        "config": fn.__name__,
+        "registered_name": "function",
+    }
 
 
 def is_loss(fn: Any) -> bool:
@@ -230,7 +248,8 @@ def class_of_function(
         (base,),
         {
             "__init__": __init__,
-            "__doc__": fn.__doc__,
+            # The example is one of calling the function.
+            "__doc__": (fn.__doc__ or "").partition("    >>>")[0].rstrip(),
             "__module__": base.__module__,
             **body,
         },

@@ -1,4 +1,4 @@
-"""Losses of regions and of similarities."""
+"""Losses of regions, of similarities and of sequences."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from kerasnb.core.graph import op
 from kerasnb.core.masks import set_mask
 from kerasnb.losses.loss import as_class
 from kerasnb.losses.targets import anything, wants
+from kerasnb.ops import ctc_loss
 from kerasnb.ops._family import Axis, axes
 
 Array = jax.Array
@@ -114,3 +115,25 @@ Circle = as_class(
     without=("ref_labels", "ref_embeddings"),
     gamma=80.0,
 )
+
+
+@wants(anything)
+@op
+def ctc(y_true: Any, y_pred: Any) -> Array:
+    """`-log` of the probability of a sequence of labels, over all its alignments.
+
+    Label 0 is the blank and fills shorter sequences up (Graves et al., 2006). The
+    predictions are logits.
+
+    Shapes: `(b, labels), (b, time, classes) -> (b,)`.
+
+    >>> round(float(ctc([[1]], [[[0.0, 0.0]]])[0]), 4)
+    0.6931
+    """
+    y_true, y_pred = dtypes.as_array(y_true), dtypes.as_array(y_pred)
+    lengths = jnp.sum(y_true != 0, axis=-1)
+    times = jnp.full(y_pred.shape[:1], y_pred.shape[1] if y_pred.ndim > 1 else 0)
+    return ctc_loss(y_true, y_pred, lengths, times, mask_index=0)
+
+
+CTC = as_class("CTC", ctc)

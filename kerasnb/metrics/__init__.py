@@ -30,6 +30,7 @@ from kerasnb.losses import (
     sparse_categorical_crossentropy as sparse_categorical_crossentropy,
 )
 from kerasnb.losses import squared_hinge as squared_hinge
+from kerasnb.losses.loss import write_function
 from kerasnb.metrics.accuracy import Accuracy as Accuracy
 from kerasnb.metrics.accuracy import BinaryAccuracy as BinaryAccuracy
 from kerasnb.metrics.accuracy import CategoricalAccuracy as CategoricalAccuracy
@@ -195,7 +196,7 @@ def serialize(metric: Any) -> Any:
     >>> serialize(Mean())["config"]
     {'name': 'mean', 'dtype': 'float32'}
     """
-    return _serialize(metric)
+    return _serialize(metric) if isinstance(metric, Metric) else write_function(metric)
 
 
 def deserialize(config: Any, custom_objects: dict | None = None) -> Any:

@@ -513,8 +513,8 @@ class AUC(ConfusionMetric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
-        y_pred = dtypes.as_array(y_pred)
-        self.build(jnp.shape(y_true), y_pred.shape)
+        y_true, y_pred = dtypes.as_array(y_true), dtypes.as_array(y_pred)
+        self.build(y_true.shape, y_pred.shape)
         y_pred = jax.nn.sigmoid(y_pred) if self.from_logits else y_pred
         label_weights = None if self.multi_label else self.label_weights
         self._count(y_true, y_pred, sample_weight, self.multi_label, label_weights)

@@ -135,6 +135,13 @@ class MeanMetricWrapper(Mean):
             sample_weight = with_mask(sample_weight, mask)
         super().update_state(values, sample_weight=sample_weight)
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain data."""
+        config = super().get_config()
+        if "fn" in config:
+            config["fn"] = losses.write_function(self.fn)
+        return config
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "MeanMetricWrapper":
         """A metric from its config; a function of this package is known by its name."""

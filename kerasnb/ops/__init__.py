@@ -301,3 +301,4 @@ from kerasnb.ops.numpy import zeros as zeros
 from kerasnb.ops.numpy import zeros_like as zeros_like
 from kerasnb.ops.pooling import average_pool as average_pool
 from kerasnb.ops.pooling import max_pool as max_pool
+from kerasnb.ops.sequences import ctc_loss as ctc_loss

@@ -43,9 +43,11 @@ def axes(axis: Axis) -> Any:
 
 
 def dressed(call: Callable, like: Callable, name: str | None = None) -> Callable:
-    """`call` as an op, with the name and the documentation of `like`."""
+    """`call` as an op, with the name and the first words of `like`'s documentation."""
     call.__name__ = call.__qualname__ = name or like.__name__
-    call.__doc__ = like.__doc__
+    summary = (like.__doc__ or "").strip().partition("\n\n")[0]
+    room = like.__module__.replace("jax._src", "jax")
+    call.__doc__ = f"{summary}\n\nComputed by `{room}.{like.__name__}`."
     call.__module__ = "kerasnb.ops"
     return op(call)
 

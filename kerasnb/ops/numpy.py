@@ -16,6 +16,7 @@ from kerasnb.ops._family import (
     axes,
     binary,
     bitwise,
+    dressed,
     float_unary,
     floating,
     reduction,
@@ -767,10 +768,7 @@ def _window(fn: Any) -> Any:
     def call(x: Any) -> Array:
         return fn(int(x)).astype(settings.floatx())
 
-    call.__name__ = call.__qualname__ = fn.__name__
-    call.__doc__ = fn.__doc__
-    call.__module__ = "kerasnb.ops"
-    return op(call)
+    return dressed(call, fn)
 
 
 bartlett = _window(jnp.bartlett)

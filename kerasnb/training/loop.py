@@ -77,7 +77,7 @@ class Program:
         self, state: Any, data: Any, batch_size: int, count: int
     ) -> Callable[[], "Chunks"]:
         """Trace for this data; calling the result compiles, in whatever thread."""
-        key = (_signature((state, data)), batch_size, count)
+        key = (signature((state, data)), batch_size, count)
         if key in self._compiled:
             return lambda: Chunks(*self._compiled[key])
         state, data = _specs(state), _specs(data)
@@ -217,6 +217,7 @@ def _specs(tree: Any) -> Any:
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), tree)
 
 
-def _signature(tree: Any) -> Any:
+def signature(tree: Any) -> Any:
+    """The structure, shapes and dtypes of nested arrays, to be compared."""
     flat, structure = jax.tree.flatten(tree)
     return structure, tuple((a.shape, a.dtype.name) for a in flat)

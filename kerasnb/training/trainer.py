@@ -26,7 +26,7 @@ from kerasnb.core.graph import KerasTensor, leaves, map_structure, output_spec
 from kerasnb.core.masks import get_mask, set_mask
 from kerasnb.core.state import bind, functional
 from kerasnb.core.variable import Variable
-from kerasnb.layers.layer import Layer, _call_facts, collect_losses
+from kerasnb.layers.layer import Layer, call_facts, collect_losses
 from kerasnb.training.compiled import (
     CHOSEN_BY_SHAPE,
     CompiledLoss,
@@ -43,6 +43,7 @@ from kerasnb.training.data import (
     unpack_x_y_sample_weight,
 )
 from kerasnb.training.interrupts import Interrupts
+from kerasnb.training.loop import signature
 from kerasnb.training.run import Run
 from kerasnb.training.work import Work
 
@@ -79,6 +80,7 @@ class Trainer(Layer):
     _loss_tracker: Any = None
     _losses_override: list[Any] | None = None
     _programs: dict[Any, Any] | None = None
+    _compiled_for: list[str] | None = None
 
     # --- compile ----------------------------------------------------------------------
 
@@ -138,7 +140,7 @@ class Trainer(Layer):
         self.steps_per_execution = steps_per_execution
         self.stop_training = False
         self._programs = {}
-        self._compiled_for: Any = None
+        self._compiled_for = None
 
     @property
     def compiled(self) -> bool:
@@ -691,16 +693,24 @@ class Trainer(Layer):
         """Make the weights by tracing a call on data like `x`."""
         placeholders = _placeholders(x)
         with self._scope():
-            self._build_for(_call_facts(type(self)), (placeholders,), {})
+            self._build_for(call_facts(type(self)), (placeholders,), {})
         with bind((), (), open=True):
             output_spec(lambda x: self(x, training=False), placeholders)
         self.built = True
 
     def _prepare(self, batch: tuple) -> Any:
         """Build what is not built yet, for batches like this; the outputs' shapes."""
-        x, y, sample_weight = unpack_x_y_sample_weight(batch)
         if not self.built:
-            self._build_from(x)
+            self._build_from(batch[0])
+        kind = f"outputs for {signature(batch)}"
+        y_pred = self._program(kind, lambda: self._match(batch))
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        return y_pred
+
+    def _match(self, batch: tuple) -> Any:
+        """Match losses and metrics with the outputs; the outputs' shapes."""
+        x, y, sample_weight = unpack_x_y_sample_weight(batch)
 
         def forward(x: Any) -> Any:
             with collect_losses():
@@ -708,23 +718,15 @@ class Trainer(Layer):
 
         with bind((), (), open=True):
             y_pred = jax.eval_shape(forward, x)
-        if self._compile_metrics is not None:
-            declared = getattr(self, "output_names", None)
-            names = output_names(y_pred, declared)
-            key = (tuple(names), y is None)
-            if self._compiled_for != key and (y is not None or not self._expects_y()):
-                if self._compile_loss is not None and y is not None:
-                    self._compile_loss.build(y, y_pred, names)
-                if y is not None:
-                    self._compile_metrics.build(y, y_pred, names)
+        names = output_names(y_pred, getattr(self, "output_names", None))
+        if y is not None and self._compiled_for != names:
+            if self._compile_loss is not None:
+                self._compile_loss.build(y, y_pred, names)
+            if self._compile_metrics is not None:
+                self._compile_metrics.build(y, y_pred, names)
                 self._build_metrics(x, y, y_pred, sample_weight)
-                self._compiled_for = key
-        if self.optimizer is not None and not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
+            self._compiled_for = names
         return y_pred
-
-    def _expects_y(self) -> bool:
-        return self._compile_loss is not None
 
     def _build_metrics(self, x: Any, y: Any, y_pred: Any, weight: Any) -> None:
         """Let metrics that make their variables on first use make them."""
@@ -740,10 +742,12 @@ class Trainer(Layer):
 
     def _groups(self, training: bool) -> tuple[list[Variable], ...]:
         """The variables that a step's state is made of, in its order."""
-        groups = [self.trainable_variables, self.non_trainable_variables]
-        if training:
-            groups.append(list(self.optimizer.variables))
-        return (*groups, self.metrics_variables)
+        variables = self.variables
+        trainable = [v for v in variables if v.trainable] if self.trainable else []
+        trained = set(map(id, trainable))
+        rest = [v for v in variables if id(v) not in trained]
+        slots = [list(self.optimizer.variables)] if training else []
+        return (trainable, rest, *slots, self.metrics_variables)
 
     def _program(self, kind: str, make: Callable[[], Any]) -> Any:
         """The compiled program of a kind, made anew when the variables have changed."""

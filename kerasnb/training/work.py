@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb.core.graph import leaves
+from kerasnb.core.state import bind
 from kerasnb.training.data import Stream, Table
 from kerasnb.training.interrupts import Interrupts
 from kerasnb.training.loop import Pace, Program, StepByStep, batches_of
@@ -65,12 +66,7 @@ class Work:
             first = self._peek()
         self.y_spec = self.trainer._prepare(first)
         self._groups = self.trainer._groups(self.training)
-        self._initial = [jnp.array(v.box) for v in self._groups[-1]]
-        for metric in self.trainer.metrics:
-            metric.reset_state()
-        self._fresh = [jnp.array(v.box) for v in self._groups[-1]]
-        for variable, value in zip(self._groups[-1], self._initial, strict=True):
-            variable.box = value
+        self._fresh = self.trainer._program("fresh metrics", self._fresh_metrics)
         step = self.trainer.train_step if self.training else self.trainer.test_step
         kind = StepByStep if self.trainer.run_eagerly else Program
         self._program = self.trainer._program(
@@ -91,6 +87,15 @@ class Work:
                 pool.shutdown(wait=False)
             else:
                 self._partial = compile_later()
+
+    def _fresh_metrics(self) -> list[jax.Array]:
+        """The metrics' values at the beginning of an epoch; nothing changes."""
+        metrics = self.trainer.metrics
+        variables = self._groups[-1]
+        with bind(variables, [v.box for v in variables], open=True) as frame:
+            for metric in metrics:
+                metric.reset_state()
+            return [jnp.array(frame.values[v]) for v in variables]
 
     def _peek(self) -> tuple:
         """The first batch of a stream, which stays the first."""

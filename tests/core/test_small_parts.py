@@ -15,7 +15,7 @@ from kerasnb.core.masks import _masks, get_mask, set_mask
 
 
 def test_check_speaks_in_one_sentence():
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match="rate") as caught:
         check(False, "Dropout", "rate", 2, "a number from 0 to 1")
     assert str(caught.value) == ("Dropout: `rate` must be a number from 0 to 1, not 2.")
 

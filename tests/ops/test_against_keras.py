@@ -22,11 +22,11 @@ abs absolute all amax amin angle any arccos arccosh arcsin arcsinh arctan arctan
 argmin argsort average bitwise_invert bitwise_not cast cbrt ceil conj conjugate copy cos
 cosh count_nonzero cumprod cumsum deg2rad diag diagflat diagonal diff empty_like exp
 exp2 expm1 fabs flip fliplr flipud floor i0 imag isfinite isinf isnan isneginf isposinf
-isreal log log10 log1p log2 logical_not max mean median min nan_to_num nanargmax nanargmin
-nancumprod nancumsum nanmax nanmean nanmedian nanmin nanprod nanstd nansum nanvar
-negative ones_like prod ptp rad2deg ravel real reciprocal round sign signbit sin sinc
-sinh size sort sqrt square squeeze std sum tan tanh trace transpose tril triu trunc var
-zeros_like celu elu gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh
+isreal log log10 log1p log2 logical_not max mean median min nan_to_num nanargmax
+nanargmin nancumprod nancumsum nanmax nanmean nanmedian nanmin nanprod nanstd nansum
+nanvar negative ones_like prod ptp rad2deg ravel real reciprocal round sign signbit sin
+sinc sinh size sort sqrt square squeeze std sum tan tanh trace transpose tril triu trunc
+var zeros_like celu elu gelu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh
 leaky_relu log_sigmoid log_softmax relu relu6 selu sigmoid silu soft_shrink softmax
 softplus softsign sparse_plus sparse_sigmoid squareplus swish tanh_shrink normalize
 rms_normalization layer_normalization logsumexp erf erfc erfinv rsqrt unstack corrcoef

@@ -162,3 +162,21 @@ def test_wrong_shapes_are_answered_with_one_sentence():
         ops.ldexp(x, x)
     with pytest.raises(ValueError, match="`reduction` must be one of"):
         ops.scatter_update(x, [[0, 0]], [1.0], reduction="mean")
+
+
+def test_ctc_loss_agrees_with_keras_for_all_lengths(rng):
+    target = np.int32(rng.integers(1, 5, (6, 4)))
+    output = jnp.asarray(rng.normal(size=(6, 9, 5)), "float32")
+    labels, times = np.int32([4, 3, 2, 1, 0, 4]), np.int32([9, 9, 7, 1, 5, 8])
+
+    @jax.jit
+    def run(output):
+        losses = [
+            lambda p, lib=lib: jnp.sum(lib.ctc_loss(target, p, labels, times))
+            for lib in (ops, keras.ops)
+        ]
+        return [jax.value_and_grad(loss)(output) for loss in losses]
+
+    ours, theirs = run(output)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, 1e-4, 1e-5)

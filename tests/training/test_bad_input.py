@@ -110,9 +110,13 @@ def test_fit_before_compile():
 )
 def test_wrong_names_in_compile_leave_the_old_settings(model, arguments, match):
     optimizer = model.optimizer
-    with pytest.raises(ValueError, match=match):
+
+    def compile_and_fit():
         model.compile(**arguments)
         model.fit(X, Y, verbose=0)
+
+    with pytest.raises(ValueError, match=match):
+        compile_and_fit()
     if arguments.get("metrics") != "mae":
         assert model.optimizer is optimizer
 

@@ -64,12 +64,16 @@ def test_random_interrupts_never_lose_the_weights():
 
 def test_an_interrupt_is_held_until_the_step_is_whole():
     events = []
-    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+
+    def step(interrupts):
         with interrupts.held():
             os.kill(os.getpid(), signal.SIGINT)
             np.linalg.inv(np.eye(50))
             events.append("stored")
         events.append("never")
+
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        step(interrupts)
     assert events == ["stored"]
 
 
