@@ -67,7 +67,8 @@ kernels: $(VENV)/.installed-test ## Training buttons on several versions of ipyk
 	$(PYTEST) -m kernels tests/kernels
 
 .PHONY: bench
-bench: $(VENV)/.installed-test ## Speed of training against hand-written JAX
+bench: $(VENV)/.installed-test ## Speed of import and of training against hand-written JAX
+	$(PY) tests/benchmarks/import_time.py
 	$(PY) tests/benchmarks/against_handwritten.py
 
 .PHONY: binder-check

@@ -101,7 +101,7 @@ class Identity(Initializer):
     def __call__(self, shape: Shape, dtype: Any = None) -> jax.Array:
         """The matrix; ValueError for another rank than 2."""
         check(len(shape) == 2, "Identity", "shape", tuple(shape), "of rank 2")
-        return _array(self.gain * np.eye(*shape), dtype)
+        return _array(self.gain * np.eye(shape[0], shape[1]), dtype)
 
 
 class STFT(Initializer):
@@ -145,12 +145,11 @@ class STFT(Initializer):
                 window,
                 f"an array of shape ({length},)",
             )
-            scale = {
-                "density": lambda w: jnp.sqrt(jnp.sum(jnp.square(w))),
-                "spectrum": lambda w: jnp.sum(jnp.abs(w)),
-                None: lambda w: 1,
-            }[self.scaling](window)
-            kernel = kernel * window.reshape(-1, 1, 1) / scale
+            kernel = kernel * window.reshape(-1, 1, 1)
+            if self.scaling == "density":
+                kernel = kernel / jnp.sqrt(jnp.sum(jnp.square(window)))
+            elif self.scaling == "spectrum":
+                kernel = kernel / jnp.sum(jnp.abs(window))
         return jnp.broadcast_to(kernel, tuple(shape))
 
 

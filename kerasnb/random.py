@@ -114,7 +114,7 @@ def set_random_seed(seed: int) -> None:
     seed = _as_int(seed)
     _global_generator, _global_seed = None, seed
     python_random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - users' own data code reads this generator
+    np.random.seed(seed)  # users' own data code reads this generator
 
 
 def get_random_seed() -> int | None:
@@ -201,9 +201,9 @@ def truncated_normal(
     """
     dtype, key = dtypes.canonical(dtype), draw_seed(seed)
     if _on_host(key, dtype, shape, mean, stddev):
-        sample = _host_gauss(_host_uniform(key, shape, -_ERF_SQRT2, _ERF_SQRT2))
-        sample = np.clip(sample, -_BELOW_TWO, _BELOW_TWO)
-        return jax.device_put(sample * np.float32(stddev) + np.float32(mean))
+        host = _host_gauss(_host_uniform(key, shape, -_ERF_SQRT2, _ERF_SQRT2))
+        host = np.clip(host, -_BELOW_TWO, _BELOW_TWO)
+        return jax.device_put(host * np.float32(stddev) + np.float32(mean))
     sample = jax.random.truncated_normal(key, -2.0, 2.0, tuple(shape), dtype)
     return sample * stddev + mean
 
@@ -350,11 +350,16 @@ def _on_host(key: jax.Array, dtype: str, shape: Shape, *numbers: Any) -> bool:
         and not _is_traced(key)
         and key.shape == (2,)
         and key.dtype == np.uint32
-        and jax.config.jax_threefry_partitionable
-        and jax.config.jax_default_prng_impl == "threefry2x32"
+        and _scheme() == (True, "threefry2x32")
         and all(isinstance(n, int | float | np.number) for n in numbers)
         and math.prod(shape) < 1 << 26  # beyond, the compilation is the lesser cost
     )
+
+
+def _scheme() -> tuple[bool, str]:
+    """How JAX makes random bits: whether counted by element, and by which function."""
+    config: Any = jax.config
+    return config.jax_threefry_partitionable, config.jax_default_prng_impl
 
 
 def threefry_bits(key: Any, size: int) -> np.ndarray:

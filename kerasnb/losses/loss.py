@@ -237,7 +237,7 @@ def class_of_function(
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         given = {key: bound.arguments[key] for key in arguments}
-        base.__init__(self, fn, **given)
+        base.__init__(self, fn, **given)  # type: ignore[misc]
         for option in options:
             setattr(self, option, given[option])
 

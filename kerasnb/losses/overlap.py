@@ -95,7 +95,7 @@ def circle(
     same = labels.reshape(-1, 1) == other_labels.reshape(1, -1)
     different = ~same
     if remove_diagonal:
-        same = same & ~jnp.eye(*same.shape, dtype=bool)
+        same = same & ~jnp.eye(same.shape[0], same.shape[1], dtype=bool)
     pull = jnp.maximum((margin + distance) * same, 0.0)
     push = jnp.maximum((1 + margin - distance) * different, 0.0)
     near = -gamma * pull * (margin - distance)

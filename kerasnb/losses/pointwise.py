@@ -114,9 +114,9 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Array:
     """
     y_true, y_pred = _aligned(y_true, y_pred)
     error = jnp.abs(y_pred - y_true)
-    delta = jnp.asarray(delta, error.dtype)
-    far = delta * error - 0.5 * jnp.square(delta)
-    return mean(jnp.where(error <= delta, 0.5 * jnp.square(error), far), axis=-1)
+    limit = jnp.asarray(delta, error.dtype)
+    far = limit * error - 0.5 * jnp.square(limit)
+    return mean(jnp.where(error <= limit, 0.5 * jnp.square(error), far), axis=-1)
 
 
 Huber = as_class("Huber", huber, name="huber_loss")

@@ -66,7 +66,7 @@ def fractions(who: str, y: np.ndarray, shape: Shape, options: dict) -> None:
     wanted, given = tuple(shape[1:]), y.shape[1:]
     if given != wanted and (*given, 1) != wanted and given != (*wanted, 1):
         hint = ""
-        if wanted and wanted[-1] > 1 and given in ((), (1,)) and len(wanted) == 1:
+        if wanted and wanted[-1] != 1 and given in ((), (1,)) and len(wanted) == 1:
             hint = (
                 " For one class out of many use sparse_categorical_crossentropy and a "
                 "softmax; for a yes or no give the last layer one unit."

@@ -13,6 +13,7 @@ import numpy as np
 
 from kerasnb.core import dtypes, settings
 from kerasnb.core.errors import check
+from kerasnb.core.variable import Variable
 from kerasnb.losses.loss import same_rank
 from kerasnb.metrics.metric import Metric
 from kerasnb.ops import divide_no_nan
@@ -164,7 +165,9 @@ def parse_thresholds(who: str, thresholds: Thresholds, default: float) -> list[f
     """Thresholds as a list; ValueError unless all lie from 0 to 1."""
     if thresholds is None:
         return [default]
-    items = list(thresholds) if isinstance(thresholds, list | tuple) else [thresholds]
+    items: list[Any] = [thresholds]
+    if isinstance(thresholds, list | tuple):
+        items = list(thresholds)
     good = all(item is not None and 0 <= item <= 1 for item in items)
     check(good, who, "thresholds", thresholds, "a number from 0 to 1, or several")
     return items
@@ -594,6 +597,10 @@ class FBetaScore(Metric):
     """
 
     _direction = "up"
+    true_positives: Variable
+    false_positives: Variable
+    false_negatives: Variable
+    intermediate_weights: Variable
 
     def __init__(
         self,

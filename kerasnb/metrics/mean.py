@@ -125,7 +125,9 @@ class MeanMetricWrapper(Mean):
         if self._direction is None and losses.is_loss(fn):
             self._direction = "down"
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(  # type: ignore[override]
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
         """Take a batch into the mean."""
         mask = get_mask(y_pred)
         values = self.fn(y_true, y_pred, **self._fn_kwargs)

@@ -9,6 +9,7 @@ from kerasnb import losses, ops
 from kerasnb.core import dtypes, settings
 from kerasnb.core.errors import check
 from kerasnb.core.graph import op
+from kerasnb.core.variable import Variable
 from kerasnb.losses.loss import same_rank
 from kerasnb.metrics.mean import Mean, mean_of
 from kerasnb.metrics.metric import Metric
@@ -130,7 +131,9 @@ class RootMeanSquaredError(Mean):
     ) -> None:
         super().__init__(name, dtype)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(  # type: ignore[override]
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
         """Take a batch into the mean."""
         y_true, y_pred = same_rank(
             dtypes.as_array(y_true, self.dtype), dtypes.as_array(y_pred, self.dtype)
@@ -157,6 +160,11 @@ class R2Score(Metric):
     """
 
     _direction = "up"
+    num_samples: Variable
+    sum: Variable
+    squared_sum: Variable
+    total_mse: Variable
+    count: Variable
 
     def __init__(
         self,

@@ -293,9 +293,9 @@ def _canonical(a: Array, b: Array, *, wanted: str, geometry: Geometry) -> Array:
             return patches @ b.reshape(-1, b.shape[-1])
         product = _over_positions(patches, b)
         return product.reshape(*geometry.window, a.shape[-1], b.shape[-1])
-    return {"outputs": _plain_conv, "inputs": _inputs, "kernel": _kernel}[wanted](
-        a, b, geometry
-    )
+    if wanted == "outputs":
+        return _plain_conv(a, b, geometry)
+    return (_inputs if wanted == "inputs" else _kernel)(a, b, geometry)
 
 
 def _inputs(outputs: Array, kernel: Array, geometry: Geometry) -> Array:

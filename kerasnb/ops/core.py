@@ -100,20 +100,19 @@ def saturate_cast(x: Any, dtype: Any) -> Array:
     [255, 0]
     """
     x, name = dtypes.as_array(x), dtypes.canonical(dtype)
-    kind = jnp.dtype(name)
-    if name == "bool":
-        low, high = 0, 1
-    elif jnp.issubdtype(kind, jnp.integer):
-        low, high = jnp.iinfo(kind).min, jnp.iinfo(kind).max
-    else:
-        low, high = float(jnp.finfo(kind).min), float(jnp.finfo(kind).max)
-    if dtypes.is_float(x.dtype):
-        own = jnp.finfo(x.dtype)
-        low, high = max(low, float(own.min)), min(high, float(own.max))
-    elif x.dtype != bool:
-        own = jnp.iinfo(x.dtype)
-        low, high = max(low, int(own.min)), min(high, int(own.max))
-    return jnp.clip(x, low, high).astype(name) if x.dtype != bool else x.astype(name)
+    (low, high), (least, most) = _range(name), _range(x.dtype.name)
+    if x.dtype != bool:
+        x = jnp.clip(x, max(low, least), min(high, most))
+    return x.astype(name)
+
+
+def _range(dtype: str) -> tuple[Any, Any]:
+    """The least and the largest number of a dtype."""
+    if dtype == "bool":
+        return 0, 1
+    if dtypes.is_float(dtype):
+        return float(jnp.finfo(dtype).min), float(jnp.finfo(dtype).max)
+    return int(jnp.iinfo(dtype).min), int(jnp.iinfo(dtype).max)
 
 
 @op

@@ -63,7 +63,8 @@ def top_k(x: Any, k: int, sorted: bool = True) -> tuple[Array, Array]:
     >>> [a.tolist() for a in top_k([1, 3, 2], 2)]
     [[3, 2], [1, 2]]
     """
-    return tuple(jax.lax.top_k(dtypes.as_array(x), k))
+    values, indices = jax.lax.top_k(dtypes.as_array(x), k)
+    return values, indices
 
 
 @op

@@ -211,10 +211,10 @@ def multi_hot(
     >>> multi_hot([0, 2], 3).tolist()
     [1.0, 0.0, 1.0]
     """
-    num_classes = kwargs.get("num_tokens") if num_classes is None else num_classes
-    check(num_classes is not None, "multi_hot", "num_classes", None, "an integer")
+    count: Any = kwargs.get("num_tokens") if num_classes is None else num_classes
+    check(count is not None, "multi_hot", "num_classes", None, "an integer")
     inputs = dtypes.as_array(inputs).astype("int32")
-    codes = one_hot(inputs, num_classes, axis, dtype, sparse)
+    codes = one_hot(inputs, count, axis, dtype, sparse)
     return jnp.max(codes, axis=1 if inputs.ndim > 1 else 0)
 
 
@@ -333,9 +333,10 @@ def moments(
     if not narrow:
         return mean, variance
     limits = jnp.finfo("float16")
-    return tuple(
+    mean, variance = (
         jnp.clip(m, limits.min, limits.max).astype(x.dtype) for m in (mean, variance)
     )
+    return mean, variance
 
 
 @op
@@ -419,7 +420,7 @@ def rms_normalization(
 
 
 def _prepare_norm(
-    x: Array, axis: Axis, epsilon: float | None
+    x: Array, axis: Any, epsilon: float | None
 ) -> tuple[Array, tuple[int, ...], float]:
     x = x.astype(dtypes.result_type(x.dtype.name, "float32"))
     x = x[None] if x.ndim == 0 else x

@@ -34,7 +34,7 @@ def max_pool(
     inputs = dtypes.as_array(inputs)
     window, steps, pads = _windows(inputs, pool_size, strides, padding, data_format)
     if not jnp.issubdtype(inputs.dtype, jnp.floating):
-        least = jnp.iinfo(inputs.dtype).min if inputs.dtype != bool else False
+        least: Any = jnp.iinfo(inputs.dtype).min if inputs.dtype != bool else False
         least = jnp.asarray(least, inputs.dtype)
         return lax.reduce_window(inputs, least, lax.max, window, steps, pads)
     if window == steps:

@@ -85,6 +85,12 @@ WATCH = """() => {
 }"""
 
 
+CARD = """
+import kerasnb as keras
+keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, name="end")], name="net")
+"""
+
+
 def fake(epochs=200, last="_ = run.loop(); print(run.status)"):
     return FAKE.format(epochs=epochs) + last
 
@@ -233,7 +239,7 @@ threading.Thread(target=context.run, args=(run.loop,), daemon=True).start()
     expect(panel.locator(".knb-status")).to_have_text("Stopped", timeout=5_000)
 
 
-def see_the_still_picture(reader):
+def see_the_still_pictures(reader):
     output = reader.output(0)
     output.get_by_text("finished after 3 epochs").wait_for()
     expect(output.get_by_role("img", name="loss: train")).to_have_count(1)
@@ -242,36 +248,47 @@ def see_the_still_picture(reader):
     assert all(width > 0 for width in widths)
     expect(output.get_by_role("row")).to_have_count(4)
     assert "widget" not in output.inner_text().lower()
+    card = reader.output(1)
+    card.get_by_role("img", name="Graph of net:").wait_for()
+    expect(card.get_by_role("row")).to_have_count(3)
+    assert "widget" not in card.inner_text().lower()
 
 
-def test_a_saved_notebook_shows_the_still_picture_in_whatever_hands(
+def test_a_saved_notebook_shows_still_pictures_in_whatever_hands(
     lab, open_page, lab_server
 ):
-    path = write_notebook(lab_server.folder / "saved.ipynb", [fake(epochs=3)])
-    lab.open("saved.ipynb").run_all().save()
+    cells = [fake(epochs=3), CARD]
+    path = write_notebook(lab_server.folder / "saved.ipynb", cells)
+    lab.open("saved.ipynb").run_all()
+    lab.output(1).get_by_role("region", name="Model net").wait_for()
+    lab.save()
     lab_server.shut_down_kernels()
     without = open_page().open_without_kernel("saved.ipynb")
     assert without.is_trusted()
-    see_the_still_picture(without)
+    see_the_still_pictures(without)
     # The owner opens it again the next day: there is a kernel, which knows nothing.
     fresh = open_page().open("saved.ipynb")
     assert fresh.is_trusted()
-    see_the_still_picture(fresh)
+    see_the_still_pictures(fresh)
     lab_server.shut_down_kernels()
     make_untrusted(path)
-    see_the_still_picture(open_page().open_without_kernel("saved.ipynb"))
+    see_the_still_pictures(open_page().open_without_kernel("saved.ipynb"))
+
+
+def fits_and_is_dark(picture):
+    back = picture.evaluate("(node) => getComputedStyle(node).backgroundColor")
+    dark = max(map(int, re.findall(r"\d+", back)[:3])) < 60
+    return dark and picture.evaluate("(node) => node.scrollWidth <= node.clientWidth")
 
 
 def test_a_narrow_dark_page_is_filled_and_the_interrupt_is_told(open_page, lab_server):
-    cells = [fake(), "print('next cell')"]
-    write_notebook(lab_server.folder / "narrow.ipynb", cells)
+    write_notebook(lab_server.folder / "narrow.ipynb", [fake(), CARD])
     lab = open_page(viewport=NARROW, theme="dark").open("narrow.ipynb").start_all()
     panel = panel_of(lab)
     panel.get_by_text("2 / 200").wait_for()
-    overflow = panel.evaluate("(node) => node.scrollWidth - node.clientWidth")
-    assert overflow <= 0
-    back = panel.evaluate("(node) => getComputedStyle(node).backgroundColor")
-    assert max(map(int, re.findall(r"\d+", back)[:3])) < 60, back
+    assert fits_and_is_dark(panel)
     lab.interrupt().wait_until_done(30)
     expect(panel.locator(".knb-status")).to_have_text("Interrupted")
-    assert lab.texts(1) == ["next cell"]
+    card = lab.output(1).get_by_role("region", name="Model net")  # the next cell ran
+    card.wait_for()
+    assert fits_and_is_dark(card)

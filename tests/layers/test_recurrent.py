@@ -171,7 +171,10 @@ def test_the_program_of_a_layer_follows_its_settings_and_weights():
     close(layer(X), before, "as before")
     layer.set_weights([w * 0 for w in layer.get_weights()])
     close(layer(X), np.zeros((2, 4), "float32"), "without weights")
-    assert "_programs" not in copy.deepcopy(layer).__dict__
+    other = copy.deepcopy(layer)
+    assert "_programs" not in other.__dict__
+    layer.set_weights([w + 1 for w in layer.get_weights()])
+    close(other(X), np.zeros((2, 4), "float32"), "a copy has weights of its own")
 
 
 def test_a_call_without_gradient_leaves_weights_alone():

@@ -6,13 +6,15 @@ import pytest
 
 import kerasnb as nb
 from kerasnb import layers
+from kerasnb.core.naming import reset_names
 from kerasnb.models.clone import clone_model
 from tests.models.zoo import ZOO, assert_same_outputs, build, data_for, nested, shared
 
 
 @pytest.fixture(scope="module", params=ZOO, ids=lambda make: make.__name__)
 def model(request):
-    return build(request.param)[0]
+    reset_names()
+    return request.param(nb)
 
 
 @pytest.mark.parametrize("recursive", [False, True], ids=["flat", "recursive"])

@@ -231,7 +231,7 @@ def test_nearly_all_ops_are_there_and_in_the_table():
     elsewhere = set(
         """convert_to_tensor convert_to_numpy is_tensor dtype custom_gradient vectorize
         array histogram bincount nonzero ldexp conv conv_transpose depthwise_conv
-        separable_conv max_pool average_pool dot_product_attention""".split()
+        separable_conv max_pool average_pool dot_product_attention ctc_loss""".split()
     )
     assert set(NAMES) - tabled - elsewhere == set()
 

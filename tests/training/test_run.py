@@ -58,9 +58,7 @@ def test_points_are_kept_when_there_are_many_chunks():
 
 
 def test_a_watcher_may_stop_after_the_epoch(model):
-    model.fit(
-        X, Y, epochs=50, verbose=0, callbacks=[AtEpoch(2, Run.stop_after_epoch)]
-    )
+    model.fit(X, Y, epochs=50, verbose=0, callbacks=[AtEpoch(2, Run.stop_after_epoch)])
     assert model.run.epoch == 3 and model.run.status == "stopped"
     assert "epoch 3 of 50" in model.run.message
 
