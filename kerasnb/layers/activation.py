@@ -1,6 +1,7 @@
 """Activations as layers."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import jax
@@ -96,7 +97,7 @@ class LeakyReLU(_Elementwise):
 
 
 def _check_not_negative(layer: Layer, name: str, value: Any) -> None:
-    good = isinstance(value, int | float) and value >= 0
+    good = isinstance(value, Real) and float(value) >= 0
     check(good, type(layer).__name__, name, value, "a number of at least 0")
 
 

@@ -1,7 +1,8 @@
 """What constructors of layers check and normalise, once for all layers."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from typing import Any
 
 from kerasnb.core import settings
@@ -34,7 +35,7 @@ def int_tuple(
     values: tuple = ()
     if single is not None:
         values = (single,) * rank
-    elif isinstance(value, Sequence) and not isinstance(value, str):
+    elif isinstance(value, Iterable) and not isinstance(value, str):
         values = tuple(_as_int(item) for item in value)
     good = len(values) == rank and all(v is not None and v >= minimum for v in values)
     kind = "positive integer" if minimum == 1 else f"integer of at least {minimum}"
@@ -72,7 +73,7 @@ def data_format_of(who: str, value: Any) -> str:
 
 def share(who: str, name: str, value: Any, below_one: bool = False) -> float:
     """A number from 0 to 1; `below_one` leaves 1 itself out."""
-    good = isinstance(value, int | float) and 0 <= value <= 1
+    good = isinstance(value, Real) and 0 <= float(value) <= 1
     good = good and not (below_one and value == 1)
     expected = "a number from 0 to 1" + (", 1 not included" if below_one else "")
     check(good, who, name, value, expected)

@@ -398,12 +398,12 @@ class _OneCellRNN(RNN):
         unroll: bool,
         **kwargs: Any,
     ) -> None:
-        check_units = positive_int(type(self).__name__, "units", units)
+        units = positive_int(type(self).__name__, "units", units)
         if "implementation" in kwargs:
             del self._config["implementation"]
             recipe["implementation"] = kwargs.pop("implementation")
         made = cell(
-            check_units,
+            units,
             **recipe,
             dtype=kwargs.get("dtype"),
             trainable=kwargs.get("trainable", True),

@@ -216,7 +216,7 @@ class Card {
       click: () => this.press(box),
       pointerenter: () => this.hover(box.id),
       pointerleave: () => this.hover(null),
-      focus: () => this.hover(box.id),
+      focus: () => this.arrive(box.id),
     };
   }
 
@@ -257,12 +257,18 @@ class Card {
 
   /** @param {string} id */
   focus(id) {
-    for (const node of this.nodes()) {
-      const here = node.getAttribute("data-id") === id;
-      set(node, "tabindex", here ? 0 : -1);
-      if (here) node.focus();
-    }
+    this.nodes()
+      .find((node) => node.getAttribute("data-id") === id)
+      ?.focus();
+  }
+
+  /** The keyboard is on a box now: Tab comes back to it. @param {string} id */
+  arrive(id) {
     this.current = id;
+    for (const node of this.nodes()) {
+      set(node, "tabindex", node.getAttribute("data-id") === id ? 0 : -1);
+    }
+    this.hover(id);
   }
 
   /** @returns {SVGElement[]} */

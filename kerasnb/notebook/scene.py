@@ -213,8 +213,8 @@ def _box(
     if isinstance(item, Group):
         role = "frame" if opened else "group"
         return Box(item.id, item.name, role, "group", *place, title, note, small)
-    kind = family(item.kind)
-    return Box(item.id, item.name, "step", kind, *place, title, note, small, item.source)
+    role, kind, source = "step", family(item.kind), item.source
+    return Box(item.id, item.name, role, kind, *place, title, note, small, source)
 
 
 def _words(item: Step | Group) -> tuple[str, str, str]:

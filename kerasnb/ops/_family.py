@@ -46,7 +46,11 @@ def dressed(call: Callable, like: Callable, name: str | None = None) -> Callable
     """`call` as an op, with the name and the first words of `like`'s documentation."""
     call.__name__ = call.__qualname__ = name or like.__name__
     summary = (like.__doc__ or "").strip().partition("\n\n")[0]
-    room = like.__module__.replace("jax._src", "jax")
+    room = ".".join(
+        part
+        for part in like.__module__.split(".")
+        if part not in ("_src", "functions", "scatter")
+    )
     call.__doc__ = f"{summary}\n\nComputed by `{room}.{like.__name__}`."
     call.__module__ = "kerasnb.ops"
     return op(call)

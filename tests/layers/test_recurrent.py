@@ -156,6 +156,30 @@ def test_dropout_is_the_same_eagerly_and_compiled():
     close(eager.cell.seed_generator.state.value, values[-1], "seeds")
 
 
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("SimpleRNN", {"dropout": 0.3}),
+        ("LSTM", {"dropout": 0.3, "recurrent_dropout": 0.3}),
+        ("GRU", {"reset_after": False, "recurrent_dropout": 0.3}),
+    ],
+)
+def test_one_product_before_the_loop_gives_the_same(name, args, monkeypatch):
+    # The way of GPUs, here on the CPU.
+    layer = getattr(layers, name)(4, return_sequences=True, seed=1, **args)
+    mask = np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1]], bool)
+    layer.build(X.shape)
+    state = read(layer.non_trainable_variables)
+    run = functional(lambda: layer(X, training=True, mask=mask), layer.variables)
+    values = read(layer.variables)
+    in_the_loop, after = jax.jit(run)(values)
+    monkeypatch.setattr(type(layer), "_projects_at_once", lambda self: True)
+    before_the_loop, also_after = jax.jit(lambda values: run(values))(values)
+    close(before_the_loop, in_the_loop, name)
+    close(also_after, after, name)
+    assert np.any(np.asarray(after[-1]) != np.asarray(state[-1]))
+
+
 def test_use_without_training_draws_no_seed():
     layer = layers.GRU(3, dropout=0.5, seed=1)
     layer(X)

@@ -9,6 +9,7 @@ from jax import lax
 
 from kerasnb import ops
 from kerasnb.core.graph import KerasTensor
+from kerasnb.ops import convolution
 
 
 def images_and_kernel(images, window, filters=4, groups=1):
@@ -18,18 +19,18 @@ def images_and_kernel(images, window, filters=4, groups=1):
     return jnp.asarray(x, "float32"), jnp.asarray(w, "float32")
 
 
-def results(fn, *args):
-    """Value, both gradients, and their gradients' directional derivatives."""
+def derivatives(fn, *args):
+    """Value, both gradients, and their directional derivatives."""
 
-    def loss(*args):
-        return jnp.sum(jnp.sin(fn(*args)))
+    def grads(*args):
+        return jax.grad(lambda *args: jnp.sum(jnp.sin(fn(*args))), (0, 1))(*args)
 
-    def all_of_it(*args):
-        grads = jax.grad(loss, (0, 1))
-        _, second = jax.jvp(grads, args, tuple(jnp.cos(a) for a in args))
-        return fn(*args), grads(*args), second
+    return fn(*args), jax.jvp(grads, args, tuple(jnp.cos(a) for a in args))
 
-    return jax.jit(all_of_it)(*args)
+
+def compare(ours, theirs, *args):
+    """Two functions, with all their derivatives, in one compiled program."""
+    same(*jax.jit(lambda *a: [derivatives(f, *a) for f in (ours, theirs)])(*args))
 
 
 def same(ours, theirs):
@@ -62,9 +63,11 @@ def test_values_and_derivatives_agree_with_keras(case):
     images, window, strides, padding, dilation = case
     x, w = images_and_kernel(images, window)
     options = (strides, padding, "channels_last", dilation)
-    same(
-        results(lambda x, w: ops.conv(x, w, *options), x, w),
-        results(lambda x, w: keras.ops.conv(x, w, *options), x, w),
+    compare(
+        lambda x, w: ops.conv(x, w, *options),
+        lambda x, w: keras.ops.conv(x, w, *options),
+        x,
+        w,
     )
 
 
@@ -91,23 +94,41 @@ def test_separable_convolutions_agree_with_keras(name):
         np.testing.assert_allclose(ours, theirs, 1e-5, 1e-5)
 
 
-@pytest.mark.parametrize("padding", ["valid", "same"])
-@pytest.mark.parametrize("strides", [1, 2, 3])
-@pytest.mark.parametrize("extra", [None, 0, 1])
-def test_transposed_convolutions_agree_with_keras(padding, strides, extra):
-    if extra is not None and extra >= strides:
-        extra = None
-    for window, dilation in (((3, 2), 1), ((2, 3), 2)):
-        if dilation > 1 and strides > 1:
-            continue  # Keras refuses both at once
-        rng = np.random.default_rng(0)
-        x = jnp.asarray(rng.normal(size=(2, 5, 4, 3)), "float32")
-        w = jnp.asarray(rng.normal(size=(*window, 6, 3)), "float32")
-        options = (strides, padding, extra, "channels_last", dilation)
-        same(
-            results(lambda x, w: ops.conv_transpose(x, w, *options), x, w),  # noqa: B023
-            results(lambda x, w: keras.ops.conv_transpose(x, w, *options), x, w),  # noqa: B023
-        )
+TRANSPOSED = [
+    # strides, padding, output padding, dilation
+    (1, "valid", None, 1),
+    (2, "valid", None, 1),
+    (3, "valid", None, 1),
+    (2, "valid", 1, 1),
+    (2, "same", None, 1),
+    ((3, 2), "same", None, 1),
+    (2, "same", 0, 1),
+    (3, "same", 2, 1),
+    (1, "valid", None, 2),
+    (1, "same", None, 2),
+]
+
+
+@pytest.mark.parametrize("case", TRANSPOSED, ids=str)
+def test_transposed_convolutions_agree_with_keras(case):
+    strides, padding, extra, dilation = case
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 5, 4, 3)), "float32")
+    w = jnp.asarray(rng.normal(size=(3, 2, 6, 3)), "float32")
+    options = (strides, padding, extra, "channels_last", dilation)
+    ours = ops.conv_transpose(x, w, *options)
+    theirs = keras.ops.conv_transpose(x, w, *options)
+    same(ours, theirs)
+
+
+def test_a_transposed_convolution_is_differentiated_as_in_keras():
+    x, w = images_and_kernel((2, 5, 4, 3), (3, 2), 3)
+    compare(
+        lambda x, w: ops.conv_transpose(x, w, 2, "same"),
+        lambda x, w: keras.ops.conv_transpose(x, w, 2, "same"),
+        x,
+        w,
+    )
 
 
 def test_a_transposed_convolution_takes_channels_first():
@@ -119,28 +140,26 @@ def test_a_transposed_convolution_takes_channels_first():
     np.testing.assert_allclose(jnp.moveaxis(first, 1, -1), last, 1e-6)
 
 
-def test_what_the_cpu_computes_is_what_other_devices_compute():
-    from kerasnb.ops import convolution
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_the_cpu_computes_is_what_other_devices_compute(case):
+    images, window, strides, padding, dilation = case
+    x, w = images_and_kernel(images, window)
+    geometry = convolution.make_geometry(x.shape, w.shape, strides, padding, dilation)
 
-    for images, window, strides, padding, dilation in CASES:
-        x, w = images_and_kernel(images, window)
-        geometry = convolution.make_geometry(
-            x.shape, w.shape, strides, padding, dilation
-        )
+    @jax.jit
+    def run(x, w):
         y = convolution._plain(x, w, wanted="outputs", geometry=geometry)
-        for wanted, a, b in (("outputs", x, w), ("inputs", y, w), ("kernel", x, y)):
-            params = {"wanted": wanted, "geometry": geometry}
-            same(
-                convolution._canonical(a, b, **params),
-                convolution._plain(a, b, **params),
-            )
+        maps = (("outputs", x, w), ("inputs", y, w), ("kernel", x, y))
+        return [
+            [compute(a, b, wanted=wanted, geometry=geometry) for wanted, a, b in maps]
+            for compute in (convolution._canonical, convolution._plain)
+        ]
+
+    same(*run(x, w))
 
 
 def test_a_convolution_can_be_differentiated_twice_backwards_and_batched():
     x, w = images_and_kernel((1, 4, 4, 2), (2, 2), 1)
-
-    def loss(fn):
-        return lambda w: jnp.sum(jnp.sin(fn(x, w)))
 
     def plain(x, w):
         numbers = ("NHWC", "HWIO", "NHWC")
@@ -148,16 +167,27 @@ def test_a_convolution_can_be_differentiated_twice_backwards_and_batched():
             x, w, (1, 1), "VALID", dimension_numbers=numbers
         )
 
-    same(jax.hessian(loss(ops.conv))(w), jax.hessian(loss(plain))(w))
-    twice = jax.grad(lambda w: jnp.sum(jax.grad(loss(ops.conv))(w) ** 2))(w)
-    same(twice, jax.grad(lambda w: jnp.sum(jax.grad(loss(plain))(w) ** 2))(w))
-    xs = jnp.stack([x, 2 * x])
-    per_example = jax.vmap(
-        jax.grad(lambda w, x: jnp.sum(ops.conv(x, w) ** 2)), (None, 0)
-    )
-    assert per_example(w, xs).shape == (2, *w.shape)
-    np.testing.assert_allclose(per_example(w, xs)[1], 4 * per_example(w, xs)[0], 1e-5)
-    same(jax.vmap(ops.conv, (None, 0))(x, jnp.stack([w, -w]))[1], ops.conv(x, -w))
+    @jax.jit
+    def run(x, w):
+        answers = []
+        for fn in (ops.conv, plain):
+
+            def loss(w, x, fn=fn):
+                return jnp.sum(jnp.sin(fn(x, w)))
+
+            grad = jax.grad(loss)
+            twice = jax.grad(lambda w, grad=grad: jnp.sum(grad(w, x) ** 2))
+            answers.append(
+                (
+                    jax.hessian(loss)(w, x),
+                    twice(w),
+                    jax.vmap(grad, (None, 0))(w, jnp.stack([x, 2 * x])),
+                    jax.vmap(fn, (None, 0))(x, jnp.stack([w, -w])),
+                )
+            )
+        return answers
+
+    same(*run(x, w))
 
 
 def test_a_convolution_works_under_checkpoint_scan_and_export():
