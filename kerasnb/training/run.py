@@ -7,7 +7,7 @@ of the compiled program, that is at whole steps only.
 
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,11 @@ class Run:
         initial_epoch: int,
         batch_size: int | None,
         steps_per_epoch: int | None,
+        metrics_names: Sequence[str] = (),
     ) -> None:
         self.model_name = model_name
+        self._metrics_names = list(metrics_names)
+        self._initial_epoch = initial_epoch
         self.epochs, self.epoch = epochs, initial_epoch
         self.batch_size, self.steps_per_epoch = batch_size, steps_per_epoch
         self.step = 0
@@ -44,7 +47,7 @@ class Run:
         self._finished: float | None = None
         self._paused_for = 0.0
         self._last_notice = 0.0
-        self._recent: list[tuple[float, int]] = [(self._started, 0)]
+        self._recent: list[tuple[float, int, int]] = []
 
     # --- Requests, from any thread ----------------------------------------------------
 
@@ -79,8 +82,9 @@ class Run:
 
     @property
     def metrics_names(self) -> list[str]:
-        """The curves there are, validation left out."""
-        return [n for n in self.history or self.logs if not n.startswith("val_")]
+        """The curves there are or will be, validation left out."""
+        seen = [n for n in self.history or self.logs if not n.startswith("val_")]
+        return seen or self._metrics_names
 
     @property
     def elapsed(self) -> float:
@@ -91,20 +95,24 @@ class Run:
     @property
     def samples_per_second(self) -> float | None:
         """Samples trained on in a second, over the last few seconds."""
-        (t0, n0), (t1, n1) = self._recent[0], self._recent[-1]
-        return (n1 - n0) / (t1 - t0) if t1 > t0 else None
-
-    @property
-    def total_steps(self) -> int | None:
-        """The steps of all epochs, None for a stream of unknown length."""
-        return self.steps_per_epoch and self.steps_per_epoch * self.epochs
+        return self._speed(1)
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds to the end at the speed so far, None when nobody can know."""
-        if not self.total_steps or not self.step:
+        """Seconds to the end at the present speed, None when nobody can know."""
+        speed = self._speed(2)
+        if not self.steps_per_epoch or not speed:
             return None
-        return self.elapsed / self.step * (self.total_steps - self.step)
+        epochs = self.epochs - self._initial_epoch
+        return (self.steps_per_epoch * epochs - self.step) / speed
+
+    def _speed(self, column: int) -> float | None:
+        """Samples (1) or steps (2) in a second, over the last chunks."""
+        if len(self._recent) < 2:
+            return None
+        first, last = self._recent[0], self._recent[-1]
+        seconds = last[0] - first[0]
+        return (last[column] - first[column]) / seconds if seconds > 0 else None
 
     def step_points(self, since: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Per-step curves from step `since` on: step numbers and values by name."""
@@ -139,7 +147,8 @@ class Run:
         self.step_in_epoch += count
         self.samples += samples
         self.logs = {name: float(values[-1]) for name, values in curves.items()}
-        self._recent.append((time.monotonic() - self._paused_for, self.samples))
+        now = time.monotonic() - self._paused_for
+        self._recent.append((now, self.samples, self.step))
         if len(self._recent) > 50:
             del self._recent[0]
 

@@ -211,6 +211,12 @@ class Trainer(Layer):
             logs.update(compiled.result())
         return logs
 
+    def _curves(self) -> list[str]:
+        """The names under which `fit` will log, as far as they are known before."""
+        losses = self._compile_loss.metrics if self._compile_loss is not None else []
+        labels = [e[-1] for e in self._compile_metrics.entries]  # type: ignore[union-attr]
+        return list(dict.fromkeys(["loss", *(m.name for m in losses), *labels]))
+
     # --- The steps --------------------------------------------------------------------
 
     def compute_loss(
@@ -420,7 +426,12 @@ class Trainer(Layer):
             check_work.prepare()
 
         run = Run(
-            self.name, epochs, initial_epoch, work.batch_size, work.steps_per_epoch
+            self.name,
+            epochs,
+            initial_epoch,
+            work.batch_size,
+            work.steps_per_epoch,
+            self._curves(),
         )
         self.run = run
         watched = verbose == "auto" and frontend.display_mode() in ("widget", "html")
