@@ -182,6 +182,10 @@ def as_array(x: Any, dtype: Any = None) -> jax.Array:
 
     Data that is no number (strings, objects) raises a ValueError.
     """
+    if isinstance(x, np.ndarray):
+        # JAX may share the memory of a NumPy array, or read it late: a caller who
+        # reuses a buffer would change what was computed from it.
+        x = np.array(x)
     if dtype is not None:
         return jnp.asarray(x, canonical(dtype))
     if isinstance(x, jax.Array):

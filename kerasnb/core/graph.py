@@ -22,8 +22,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # Unknown axes are tried with two sizes; a result's axis that differs is unknown too.
-# Large primes, for wide windows and many strides; far apart, to differ when divided.
-_PROBES = (1031, 2063)
+# Large, for wide windows and many strides; far apart, to differ when divided; and with
+# many divisors, so that an unknown axis can be split into equal parts.
+_PROBES = (840, 2520)
 
 
 class KerasTensor:

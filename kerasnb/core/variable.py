@@ -57,7 +57,7 @@ class Variable(Displayable):
                     "needs a `shape`."
                 )
             dtype = dtypes.canonical(dtype)
-            make = lambda: jnp.asarray(  # noqa: E731
+            make = lambda: dtypes.as_array(  # noqa: E731
                 initializer(tuple(shape), dtype=dtype), dtype
             )
         else:
@@ -94,7 +94,7 @@ class Variable(Displayable):
         """Replace the value; shapes must agree, the dtype is kept."""
         if isinstance(value, Variable):
             value = value.raw
-        value = jnp.asarray(value, self.dtype)
+        value = dtypes.as_array(value, self.dtype)
         if tuple(value.shape) != self.shape:
             raise ValueError(
                 f"Variable `{self.path}` has shape {self.shape} and cannot take a "
@@ -109,11 +109,11 @@ class Variable(Displayable):
 
     def assign_add(self, value: Any) -> jax.Array:
         """Add to the value."""
-        return self.assign(self.raw + value)
+        return self.assign(self.raw + dtypes.as_array(value))
 
     def assign_sub(self, value: Any) -> jax.Array:
         """Subtract from the value."""
-        return self.assign(self.raw - value)
+        return self.assign(self.raw - dtypes.as_array(value))
 
     def numpy(self) -> np.ndarray:
         """The value as a NumPy array."""

@@ -69,6 +69,8 @@ def test_the_last_form_of_a_display_is_compared(saved):
         ("<Layer at 0x7f20abcdef>", "<Layer at 0x1111111>"),
         ('<div id="a1">', '<div id="b2">'),
         ("jax 0.10.2", "jax 0.12.0"),
+        ("loss 0.0731", "loss 0.0732"),
+        ("98.4% right", "98.3% right"),
         ("src='data:image/svg+xml;base64,AAA='", "src='data:image/svg+xml;base64,BB'"),
     ],
 )
@@ -79,11 +81,10 @@ def test_what_varies_between_runs_is_the_same_when_sanitized(one, other):
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("accuracy 0.981", "accuracy 0.982"),
+        ("accuracy above 0.98", "accuracy above 0.97"),
         ("34,826 parameters", "34,827 parameters"),
         ("Conv2D (None, 28, 28, 32)", "Conv2D (None, 26, 26, 32)"),
         ("epoch 3 of 5", "epoch 4 of 5"),
-        ("loss 0.0731", "loss 0.0732"),
     ],
 )
 def test_what_a_reader_relies_on_still_counts(one, other):
