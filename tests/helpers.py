@@ -100,7 +100,11 @@ def check_layer(row: Case) -> None:
     agree_on_variables(ours, theirs)
     for mine, wanted in zip(ours.weights, theirs.weights, strict=True):
         message = f"{row}: initial {mine.path}"
-        np.testing.assert_array_equal(mine.value, wanted.value, message)
+        # Bit for bit, but for the last bit of an orthogonal matrix: its factorisation
+        # differs between versions of JAX.
+        np.testing.assert_allclose(
+            mine.value, wanted.value, rtol=0, atol=2e-7, err_msg=message
+        )
     rng = np.random.default_rng(1)
     values = [
         (v + rng.uniform(0.1, 0.5, np.shape(v))).astype("float32")

@@ -44,7 +44,9 @@ def test_a_chain_of_layers_draws_as_keras_does():
     assert mine == wanted
     for a, b in zip(ours, theirs, strict=True):
         for v, w in zip(a.variables, b.variables, strict=True):
-            np.testing.assert_array_equal(v.value, w.value, v.path)
+            # The last bit of an orthogonal matrix is the factorisation's.
+            atol = 2e-7 if "recurrent" in v.path else 0
+            np.testing.assert_allclose(v.value, w.value, 0, atol, err_msg=v.path)
 
 
 def test_dropout_keeps_the_same_elements_as_keras():

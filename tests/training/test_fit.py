@@ -397,7 +397,7 @@ def test_any_plain_function_is_a_loss_or_a_metric():
 
 
 def test_masks_reach_the_loss_and_the_metrics():
-    ids = np.array([[1, 2, 0, 0], [3, 0, 0, 0]])
+    ids = np.array([[1, 2, 0, 0], [3, 0, 0, 0]], "int32")
     targets = np.ones((2, 4, 1), "float32")
     logs = []
     for k in (keras, real):
