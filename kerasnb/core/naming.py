@@ -35,6 +35,11 @@ def auto_name(obj: Any) -> str:
     return unique(to_snake_case(cls.__name__))
 
 
+def name_of(fn: Any) -> str:
+    """The name of a function, or that of a callable object's class in snake case."""
+    return getattr(fn, "__name__", None) or to_snake_case(type(fn).__name__)
+
+
 @contextmanager
 def fresh_names() -> Iterator[None]:
     """Count names from zero inside, so that re-running a cell repeats its names."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from kerasnb.core.configurable import Catalog
 from kerasnb.core.configurable import serialize as _serialize
+from kerasnb.core.naming import name_of
 from kerasnb.losses.crossentropy import BinaryCrossentropy as BinaryCrossentropy
 from kerasnb.losses.crossentropy import (
     BinaryFocalCrossentropy as BinaryFocalCrossentropy,
@@ -169,8 +170,8 @@ def as_loss(identifier: Any) -> Loss | None:
     loss = get(identifier)
     if loss is None or isinstance(loss, Loss):
         return loss
-    name = identifier if isinstance(identifier, str) else None
-    return LossFunctionWrapper(loss, name=name or getattr(loss, "__name__", None))
+    name = identifier if isinstance(identifier, str) else name_of(loss)
+    return LossFunctionWrapper(loss, name=name)
 
 
 def serialize(loss: Any) -> Any:

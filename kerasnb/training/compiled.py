@@ -13,7 +13,7 @@ from kerasnb import losses as losses_room
 from kerasnb import metrics as metrics_room
 from kerasnb.core.errors import suggest
 from kerasnb.core.graph import leaves
-from kerasnb.core.naming import to_snake_case
+from kerasnb.core.naming import name_of
 
 # Names that stand for several losses or metrics, chosen by the shapes of the data.
 CROSSENTROPIES = ("crossentropy", "ce")
@@ -91,19 +91,9 @@ def align_targets(y: Any, y_pred: Any, names: Sequence[str]) -> list[Any]:
 
 def get_loss(identifier: Any, y_true: Any, y_pred: Any) -> Any:
     """A `Loss` object for a name, a function or an object; None stays None."""
-    if identifier is None:
-        return None
     if str(identifier).lower() in CROSSENTROPIES:
         identifier = metrics_room.resolve("crossentropy", y_true.shape, y_pred.shape)
-    found = losses_room.get(identifier)
-    if isinstance(found, losses_room.Loss):
-        return found
-    name = identifier if isinstance(identifier, str) else _name_of(found)
-    return losses_room.LossFunctionWrapper(found, name=name)
-
-
-def _name_of(obj: Any) -> str:
-    return getattr(obj, "__name__", None) or to_snake_case(type(obj).__name__)
+    return losses_room.as_loss(identifier)
 
 
 class CompiledLoss:
@@ -216,7 +206,7 @@ class CompiledMetrics:
             item = metrics_room.resolve(name, y_true.shape, y_pred.shape)
         metric = metrics_room.get(item)
         if not isinstance(metric, metrics_room.Metric):
-            return metrics_room.MeanMetricWrapper(metric, name=name or _name_of(metric))
+            return metrics_room.MeanMetricWrapper(metric, name=name or name_of(metric))
         if name is not None:
             metric.name = name
         return metric
