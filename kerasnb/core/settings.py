@@ -4,6 +4,7 @@
 """
 
 import os
+import warnings
 from typing import Any, Literal
 
 from kerasnb.core.errors import check
@@ -18,6 +19,9 @@ _settings: dict[str, Any] = {
     "display": None,
     "tracebacks": "short",
     "interactive_logging": True,
+    "flash_attention": None,
+    "max_epochs": None,
+    "max_steps_per_epoch": None,
 }
 
 
@@ -121,3 +125,80 @@ def enable_interactive_logging() -> None:
 def disable_interactive_logging() -> None:
     """Write progress as plain lines, as a log file wants it."""
     _settings["interactive_logging"] = False
+
+
+def enable_flash_attention() -> None:
+    """Let attention layers use the device's fused kernel where it fits; the default."""
+    _settings["flash_attention"] = None
+
+
+def disable_flash_attention() -> None:
+    """Let attention layers compute with plain products, also where a kernel fits."""
+    _settings["flash_attention"] = False
+
+
+def is_flash_attention_enabled() -> bool | None:
+    """False when switched off; None when used wherever the device and inputs allow."""
+    return _settings["flash_attention"]
+
+
+def enable_traceback_filtering() -> None:
+    """Show short errors in a notebook; `tracebacks("short")` by Keras' name."""
+    tracebacks("short")
+
+
+def disable_traceback_filtering() -> None:
+    """Show errors with every frame; `tracebacks("full")` by Keras' name."""
+    tracebacks("full")
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Whether a notebook shows short errors."""
+    return tracebacks() == "short"
+
+
+def max_epochs() -> int | None:
+    """The most epochs that any `fit` trains, None without a limit.
+
+    The environment variable `KERAS_MAX_EPOCHS` holds it until `set_max_epochs`.
+    """
+    return _limit("max_epochs")
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Let no `fit` train for more epochs than this, to try a script out quickly."""
+    _set_limit("max_epochs", max_epochs)
+
+
+def max_steps_per_epoch() -> int | None:
+    """The most batches in one pass over any data, None without a limit.
+
+    The environment variable `KERAS_MAX_STEPS_PER_EPOCH` holds it until
+    `set_max_steps_per_epoch`.
+    """
+    return _limit("max_steps_per_epoch")
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
+    """Let no pass of `fit`, `evaluate` or `predict` take more batches than this."""
+    _set_limit("max_steps_per_epoch", max_steps_per_epoch)
+
+
+def limited(count: int | None, limit: int | None, what: str) -> int | None:
+    """`count` cut to `limit`, with a warning that says so; None stands for no end."""
+    if limit is None or (count is not None and count <= limit):
+        return count
+    warnings.warn(f"Limiting {what} to {limit}, as keras.config asks.", stacklevel=3)
+    return limit
+
+
+def _limit(name: str) -> int | None:
+    if _settings[name] is None and (told := os.environ.get(f"KERAS_{name.upper()}")):
+        _set_limit(name, int(told) if told.isdigit() else told)
+    return _settings[name]
+
+
+def _set_limit(name: str, value: Any) -> None:
+    good = value is None or (isinstance(value, int) and value > 0)
+    check(good, None, name, value, "a positive whole number or None")
+    _settings[name] = value

@@ -19,7 +19,7 @@ from kerasnb import callbacks as callbacks_room
 from kerasnb import losses as losses_room
 from kerasnb import metrics as metrics_room
 from kerasnb import optimizers as optimizers_room
-from kerasnb.core import frontend
+from kerasnb.core import frontend, settings
 from kerasnb.core.configurable import deserialize, serialize
 from kerasnb.core.errors import check
 from kerasnb.core.graph import KerasTensor, leaves, map_structure, output_spec
@@ -393,6 +393,8 @@ class Trainer(Layer):
         """
         self._check_compiled("fit", needs_optimizer=True)
         _check_counts(epochs=epochs, batch_size=batch_size)
+        most = settings.limited(epochs, settings.max_epochs(), "epochs")
+        epochs = most if most is not None else epochs
         source = make_source("fit", x, y, sample_weight, class_weight)
         validation = self._validation(validation_data)
         if validation_split and validation is None:
@@ -597,6 +599,7 @@ class Trainer(Layer):
         """The outputs for the given inputs, as NumPy arrays."""
         _check_counts(batch_size=batch_size)
         source = make_source("predict", x)
+        steps = settings.limited(steps, settings.max_steps_per_epoch(), "steps")
         hooks = self._hooks(callbacks, verbose, None)
         step = self._predict_program(source)
         outputs: list[Any] = []

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kerasnb.core import settings
 from kerasnb.core.graph import leaves
 from kerasnb.core.state import bind
 from kerasnb.training.data import Stream, Table
@@ -49,10 +50,12 @@ class Work:
         self._partial: Any = None
         if isinstance(source, Table):
             self.batch_size = min(batch_size or 32, source.rows)
-            count = source.batch_count(self.batch_size)
-            self.steps_per_epoch: int | None = min(count, steps or count)
+            every = source.batch_count(self.batch_size)
+            count: int | None = min(every, steps or every)
         else:
-            self.steps_per_epoch = steps if steps is not None else source.length
+            count = steps if steps is not None else source.length
+        limit = settings.max_steps_per_epoch()
+        self.steps_per_epoch = settings.limited(count, limit, "steps_per_epoch")
 
     # --- Getting ready ----------------------------------------------------------------
 
