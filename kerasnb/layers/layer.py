@@ -13,7 +13,7 @@ happen twice.
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -43,6 +43,8 @@ from kerasnb.core.registry import is_library
 from kerasnb.core.state import bind, functional, outside
 from kerasnb.core.variable import Variable
 from kerasnb.layers.input_spec import InputSpec, check_inputs
+from kerasnb.layers.scopes import collect_losses as collect_losses
+from kerasnb.layers.scopes import collecting, current_remat, rematerialized_call
 from kerasnb.random import SeedGenerator
 
 
@@ -54,18 +56,6 @@ class CallContext:
 
 
 _context: ContextVar[CallContext | None] = ContextVar("call_context", default=None)
-_collector: ContextVar[list | None] = ContextVar("losses", default=None)
-
-
-@contextmanager
-def collect_losses() -> Iterator[list[Any]]:
-    """Gather what layers pass to `add_loss` inside, instead of leaving it with them."""
-    losses: list[Any] = []
-    token = _collector.set(losses)
-    try:
-        yield losses
-    finally:
-        _collector.reset(token)
 
 
 class Layer(Operation, Displayable):
@@ -83,6 +73,7 @@ class Layer(Operation, Displayable):
     _UNTRACKED = frozenset({"_config", "_inbound_nodes", "_losses", "_build_shapes"})
 
     supports_masking: bool = False
+    _is_quantized: bool = False
     input_spec: Any = None
     # Outputs for one sample depend on the other samples of the batch (as in training
     # batch normalisation); a batch must then never be padded.
@@ -114,6 +105,7 @@ class Layer(Operation, Displayable):
         self._losses: list[Any] = []
         self._build_shapes: dict[str, Any] | None = None
         self._path: str | None = None
+        self._remat = current_remat()
         # Keras 2 spelling of a first layer's input, understood by Sequential.
         shape = kwargs.pop("input_shape", None)
         if (width := kwargs.pop("input_dim", None)) is not None:
@@ -354,27 +346,50 @@ class Layer(Operation, Displayable):
 
     @dtype_policy.setter
     def dtype_policy(self, value: Any) -> None:
-        self._dtype_policy = dtypes.get_policy(value)
+        policy = dtypes.get_policy(value)
+        if isinstance(self._dtype_policy, MutableMapping) and self._path:
+            if self._path in self._dtype_policy:
+                del self._dtype_policy[self._path]
+            self._dtype_policy[self._path] = policy
+        else:
+            self._dtype_policy = policy
+        mode = policy.quantization_mode
+        if mode is not None and self.built and not self._is_quantized:
+            self.quantize(mode)
 
     @property
     def dtype(self) -> str:
         """The dtype of the weights."""
-        return self._dtype_policy.variable_dtype
+        return self._dtype_policy.at(self._path).variable_dtype
 
     variable_dtype = dtype
 
     @property
     def compute_dtype(self) -> str:
         """The dtype of the computation and of the outputs."""
-        return self._dtype_policy.compute_dtype
+        return self._dtype_policy.at(self._path).compute_dtype
 
     input_dtype = compute_dtype
+
+    @property
+    def quantization_mode(self) -> str | None:
+        """The quantisation in force, such as `"int8"`; None for plain floats."""
+        return self._dtype_policy.at(self._path).quantization_mode
+
+    def quantize(
+        self, mode: str | None = None, type_check: bool = True, config: Any = None
+    ) -> None:
+        """Keep the weights in few bits from now on; some kinds of layers can."""
+        raise NotImplementedError(
+            f"{self._who()} cannot be quantised; Dense, EinsumDense, Embedding and "
+            "ReversibleEmbedding can."
+        )
 
     # --- Losses -----------------------------------------------------------------------
 
     def add_loss(self, loss: Any) -> None:
         """Add a scalar, or several, to the loss that training minimises."""
-        collector = _collector.get()
+        collector = collecting()
         for item in leaves(loss):
             (self._losses if collector is None else collector).append(item)
 
@@ -408,7 +423,7 @@ class Layer(Operation, Displayable):
             check_inputs(self._who(), self.input_spec, inputs)
 
         outer = _context.get()
-        if outer is None and _collector.get() is None and not any_symbolic(args):
+        if outer is None and collecting() is None and not any_symbolic(args):
             self._clear_losses()
         user_kwargs = dict(kwargs)
         training = self._resolve_training(facts, args, kwargs, outer)
@@ -435,7 +450,10 @@ class Layer(Operation, Displayable):
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         with dtypes.autocast(self.compute_dtype if self.autocast else None):
-            outputs = self.call(*args, **kwargs)
+            if self._remat is None:
+                outputs = self.call(*args, **kwargs)
+            else:
+                outputs = rematerialized_call(self, args, kwargs)
         self.built = True
         return outputs
 
