@@ -1,5 +1,5 @@
 # Everything runs in $(VENV), made on first use; nothing is installed outside it
-# (but Chromium and Node.js, when root runs the tests). `make` alone lists the targets.
+# (but Chromium, Node.js and Graphviz, when root runs the tests). `make` lists the targets.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -45,7 +45,7 @@ test: unit doctests notebooks browser ## Run every test below
 
 .PHONY: unit
 unit: export JAX_PLATFORMS ?= cpu
-unit: $(VENV)/.installed-test node ## Unit tests and parity with Keras
+unit: $(VENV)/.installed-test programs ## Unit tests and parity with Keras
 	$(PYTEST) -n $(WORKERS) tests
 
 .PHONY: doctests
@@ -79,15 +79,16 @@ binder-check: python-check ## What Binder does, in a clean environment
 chromium: $(VENV)/.installed-test
 	$(PY) -m tests.browser.chromium
 
-.PHONY: node
-node:
-	@command -v node > /dev/null || { \
+# Programs the tests run: Node.js 18 or newer for the JavaScript, Graphviz for drawings.
+.PHONY: programs
+programs:
+	@{ command -v node && command -v dot; } > /dev/null || { \
 	    if [[ $$(id -u) = 0 ]] && command -v apt-get > /dev/null; then \
-	        echo "Installing Node.js with apt-get ..."; apt-get -qq update; \
+	        echo "Installing Node.js and Graphviz with apt-get ..."; apt-get -qq update; \
 	        DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes \
-	            --no-install-recommends nodejs > /dev/null < /dev/null; \
+	            --no-install-recommends nodejs graphviz > /dev/null < /dev/null; \
 	    else \
-	        echo "The tests of the JavaScript need Node.js 18 or newer: install it, or expect them to fail." >&2; \
+	        echo "The tests need Node.js 18 or newer and Graphviz: install them, or expect some to fail." >&2; \
 	    fi; }
 
 ##@ To change it
