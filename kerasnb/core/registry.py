@@ -10,9 +10,9 @@ import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from kerasnb.core.errors import suggest
 
@@ -26,7 +26,7 @@ _MODULES = {
     "Functional": "keras.src.models.functional",
     "DTypePolicy": "keras",
     "FloatDTypePolicy": "keras",
-    "DTypePolicyMap": "keras.dtype_policies",
+    "Quantizer": "keras",
 }
 
 _library: dict[tuple[str, str], Any] = {}
@@ -132,14 +132,29 @@ def get_custom_objects() -> dict[str, Any]:
     return _custom
 
 
-@contextmanager
-def custom_object_scope(custom_objects: dict[str, Any] | None) -> Iterator[None]:
-    """Let files name the given classes and functions while the scope is open."""
-    token = _scope.set({**_scope.get(), **(custom_objects or {})})
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+class CustomObjectScope:
+    """Let files name the given classes and functions while the scope is open.
+
+    >>> class Own:
+    ...     pass
+    >>> with CustomObjectScope({"Own": Own}):
+    ...     get_registered_object("Own").__name__
+    'Own'
+    """
+
+    def __init__(self, custom_objects: dict[str, Any] | None) -> None:
+        self.custom_objects = custom_objects or {}
+        self._tokens: list[Token] = []
+
+    def __enter__(self) -> Self:
+        self._tokens.append(_scope.set({**_scope.get(), **self.custom_objects}))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _scope.reset(self._tokens.pop())
+
+
+custom_object_scope = CustomObjectScope
 
 
 def enable_unsafe_deserialization() -> None:

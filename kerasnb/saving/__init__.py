@@ -4,6 +4,7 @@ from typing import Any
 
 from kerasnb.core.configurable import deserialize as _deserialize
 from kerasnb.core.configurable import serialize as _serialize
+from kerasnb.core.registry import CustomObjectScope as CustomObjectScope
 from kerasnb.core.registry import code_is_allowed as _code_is_allowed
 from kerasnb.core.registry import custom_object_scope as custom_object_scope
 from kerasnb.core.registry import get_custom_objects as get_custom_objects
@@ -17,8 +18,6 @@ from kerasnb.saving.model_file import load_model as load_model
 from kerasnb.saving.model_file import save_model as save_model
 from kerasnb.saving.weights import load_weights as load_weights
 from kerasnb.saving.weights import save_weights as save_weights
-
-CustomObjectScope = custom_object_scope
 
 
 def serialize_keras_object(obj: Any) -> Any:

@@ -21,6 +21,8 @@ from kerasnb.saving import register_keras_serializable as register_keras_seriali
 from kerasnb.saving import serialize_keras_object as serialize_keras_object
 from kerasnb.training.data import pack_x_y_sample_weight as pack_x_y_sample_weight
 from kerasnb.training.data import unpack_x_y_sample_weight as unpack_x_y_sample_weight
+from kerasnb.utils import bounding_boxes as bounding_boxes
+from kerasnb.utils import legacy as legacy
 from kerasnb.utils.arrays import normalize as normalize
 from kerasnb.utils.arrays import pad_sequences as pad_sequences
 from kerasnb.utils.arrays import to_categorical as to_categorical
@@ -29,9 +31,13 @@ from kerasnb.utils.batches import PyDataset as Sequence
 from kerasnb.utils.batches import (
     timeseries_dataset_from_array as timeseries_dataset_from_array,
 )
+from kerasnb.utils.config import Config as Config
 from kerasnb.utils.graph import get_source_inputs as get_source_inputs
+from kerasnb.utils.plot import model_to_dot as model_to_dot
+from kerasnb.utils.plot import plot_model as plot_model
 
 __all__ = [
+    "Config",
     "CustomObjectScope",
     "Progbar",
     "PyDataset",
@@ -48,9 +54,12 @@ __all__ = [
     "get_source_inputs",
     "is_interactive_logging_enabled",
     "is_keras_tensor",
+    "legacy",
+    "model_to_dot",
     "normalize",
     "pack_x_y_sample_weight",
     "pad_sequences",
+    "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",

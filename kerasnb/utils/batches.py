@@ -25,6 +25,11 @@ class PyDataset:
     [[0.0, 0.0, 0.0], [0.0, 1.0, 2.0]]
     """
 
+    # Also those of a subclass that does not call this constructor.
+    workers: int = 1
+    use_multiprocessing: bool = False
+    max_queue_size: int = 10
+
     def __init__(
         self,
         workers: int = 1,
