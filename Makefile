@@ -53,6 +53,11 @@ doctests: export JAX_PLATFORMS ?= cpu
 doctests: $(VENV)/.installed-test ## The examples in docstrings
 	$(PYTEST) -p tests.conftest -n $(WORKERS) --doctest-modules kerasnb
 
+.PHONY: parity
+parity: export JAX_PLATFORMS ?= cpu
+parity: $(VENV)/.installed-test ## Every layer and Keras', over grids of arguments
+	$(PYTEST) -m parity -n $(WORKERS) tests
+
 .PHONY: notebooks
 notebooks: $(VENV)/.installed-test ## The notebooks, their outputs compared
 	$(PYTEST) -p tests.nbval_plugin -n $(WORKERS) --dist loadscope --nbval \
@@ -65,6 +70,11 @@ browser: $(VENV)/.installed-test chromium ## The notebook in JupyterLab, in Chro
 .PHONY: kernels
 kernels: $(VENV)/.installed-test ## Training buttons on several versions of ipykernel
 	$(PYTEST) -m kernels tests/kernels
+
+.PHONY: kills
+kills: export JAX_PLATFORMS ?= cpu
+kills: $(VENV)/.installed-test ## Runs killed at fifty random instants
+	$(PYTEST) -m kills tests
 
 .PHONY: bench
 bench: $(VENV)/.installed-test ## Speed of import and of training against hand-written JAX

@@ -38,6 +38,8 @@ class CallbackList(Callback):
             _check_callback(callback)
         self.history = self._find_or_add(History, add_history)
         self.progbar = self._find_or_add(ProgbarLogger, add_progbar)
+        # One that looks at the others, as a backup does, has its turn after them.
+        self.callbacks.sort(key=lambda callback: getattr(callback, "comes_last", False))
         self.set_model(model)
         self.set_params(params)
 

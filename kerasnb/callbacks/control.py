@@ -134,3 +134,58 @@ class LambdaCallback(Callback):
                     callable(function), "LambdaCallback", name, function, "a function"
                 )
                 setattr(self, name, function)
+
+
+class SwapEMAWeights(Callback):
+    """Validate, predict and, if asked, save with the averaged weights of the optimizer.
+
+    The optimizer keeps the averages when it is made with `use_ema=True`. With
+    `swap_on_epoch` they are the model's weights between the epochs too, for callbacks
+    that come after this one, such as `ModelCheckpoint`.
+    """
+
+    def __init__(self, swap_on_epoch: bool = False) -> None:
+        super().__init__()
+        self.swap_on_epoch = swap_on_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Train on with the weights that are trained."""
+        if self.swap_on_epoch:
+            self._swap(False)
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Show the averages to the callbacks that follow."""
+        if self.swap_on_epoch:
+            self._swap(True)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Take the averages."""
+        self._swap(True)
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Put the trained weights back."""
+        self._swap(False)
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Take the averages."""
+        self._swap(True)
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Put the trained weights back."""
+        self._swap(False)
+
+    def _optimizers(self) -> list[Any]:
+        optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        every = getattr(optimizer, "optimizers", [optimizer])
+        found = [one for one in every if getattr(one, "use_ema", False)]
+        if not found:
+            raise ValueError(
+                "SwapEMAWeights needs an optimizer that averages the weights: make it "
+                "with use_ema=True."
+            )
+        return found
+
+    def _swap(self, averaged: bool) -> None:
+        for optimizer in self._optimizers():
+            optimizer.swap_averages(averaged)

@@ -118,6 +118,7 @@ class Optimizer(Configurable):
         self.clipnorm, self.clipvalue = clipnorm, clipvalue
         self.global_clipnorm = global_clipnorm
         self.use_ema, self.ema_momentum = use_ema, ema_momentum
+        self._swapped = False
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self.loss_scale_factor = loss_scale_factor
         self.gradient_accumulation_steps = gradient_accumulation_steps
@@ -615,10 +616,20 @@ class Optimizer(Configurable):
             if due is not None:
                 variable.assign(jnp.where(due, average.raw, w))
 
+    def swap_averages(self, averaged: bool) -> None:
+        """Let the weights and their averages change places, or back again."""
+        if averaged != self._swapped and self.use_ema and self.built:
+            pairs = zip(self._trainable_variables, self._averages, strict=True)
+            for variable, average in pairs:
+                if average is not None:
+                    variable.box, average.box = average.box, variable.box
+            self._swapped = averaged
+
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         """Give the weights their final values: with `use_ema`, their averages."""
         if not self.use_ema or not self.built:
             return
+        self.swap_averages(False)
         for variable in var_list:
             average = self._averages[self._index[variable]]
             if average is not None:

@@ -49,8 +49,13 @@ def make_source(
     y: Any = None,
     sample_weight: Any = None,
     class_weight: Mapping | None = None,
+    *,
+    prepare: Callable[[Any], Any] = lambda x: x,
 ) -> Table | Stream:
-    """The batches that the arguments of `fit`, `evaluate` or `predict` stand for."""
+    """The batches that the arguments of `fit`, `evaluate` or `predict` stand for.
+
+    `prepare` does what a model does with `x` before its compiled step.
+    """
     if x is None:
         raise ValueError(
             f"{who}: `x` is missing; pass arrays or an iterable of batches."
@@ -64,8 +69,8 @@ def make_source(
                 value,
                 "left out when `x` yields whole batches (x, y, sample_weight)",
             )
-        return _stream(who, x, class_weight)
-    x, y = _columns(who, "x", x), _columns(who, "y", y)
+        return _stream(who, x, class_weight, prepare)
+    x, y = _columns(who, "x", prepare(x)), _columns(who, "y", y)
     sample_weight = _columns(who, "sample_weight", sample_weight)
     if class_weight is not None:
         check(
@@ -170,7 +175,9 @@ def class_weights_of(who: str, y: Any, class_weight: Mapping) -> np.ndarray:
     return np.array([table.get(int(c), 1.0) for c in labels], "float32")
 
 
-def _stream(who: str, source: Any, class_weight: Mapping | None) -> Stream:
+def _stream(
+    who: str, source: Any, class_weight: Mapping | None, prepare: Callable[[Any], Any]
+) -> Stream:
     length = _length(source)
 
     def batches() -> Iterator[tuple]:
@@ -178,7 +185,7 @@ def _stream(who: str, source: Any, class_weight: Mapping | None) -> Stream:
         if not hasattr(source, "__iter__"):  # PyDataset: batches by index
             items = (source[i] for i in range(length or 0))
         for item in items:
-            yield _batch(who, item, class_weight)
+            yield _batch(who, item, class_weight, prepare)
 
     restarts = not isinstance(source, Iterator)
     return Stream(batches, length, restarts, getattr(source, "on_epoch_end", None))
@@ -196,7 +203,9 @@ def _length(source: Any) -> int | None:
     return None
 
 
-def _batch(who: str, item: Any, class_weight: Mapping | None) -> tuple:
+def _batch(
+    who: str, item: Any, class_weight: Mapping | None, prepare: Callable[[Any], Any]
+) -> tuple:
     """One batch as `(x,)`, `(x, y)` or `(x, y, weight)` of arrays."""
     item = item if isinstance(item, tuple) else (item,)
     if not 1 <= len(item) <= 3:
@@ -205,7 +214,9 @@ def _batch(who: str, item: Any, class_weight: Mapping | None) -> tuple:
             f"{len(item)} items."
         )
     names = ("x", "y", "sample_weight")
-    data = [_columns(who, n, _numpy(v)) for n, v in zip(names, item, strict=False)]
+    item = _numpy(item)
+    item = (prepare(item[0]), *item[1:])
+    data = [_columns(who, n, v) for n, v in zip(names, item, strict=False)]
     if class_weight is not None and len(data) == 2:
         data.append(class_weights_of(who, data[1], class_weight))
     _count_rows(who, tuple(data))

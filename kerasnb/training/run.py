@@ -35,6 +35,9 @@ class Run:
         self.samples = 0
         self.status = "running"
         self.message = ""
+        # What a backup keeps beside the variables, and restores.
+        self.order: np.ndarray | None = None
+        self.callbacks: list[Any] = []
         self.logs: dict[str, float] = {}
         self.history: dict[str, list[float]] = {}
         self.epoch_index: list[int] = []

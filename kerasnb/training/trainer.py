@@ -9,6 +9,7 @@ any number of them in one compiled program.
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -395,7 +396,7 @@ class Trainer(Layer):
         _check_counts(epochs=epochs, batch_size=batch_size)
         most = settings.limited(epochs, settings.max_epochs(), "epochs")
         epochs = most if most is not None else epochs
-        source = make_source("fit", x, y, sample_weight, class_weight)
+        source = self._source("fit", x, y, sample_weight, class_weight)
         validation = self._validation(validation_data)
         if validation_split and validation is None:
             if not isinstance(source, Table):
@@ -448,6 +449,7 @@ class Trainer(Layer):
                 epochs=epochs,
                 steps=work.steps_per_epoch,
             )
+        run.callbacks = hooks.callbacks
         if watched:
             frontend.notebook("panel").watch(run)
         self.stop_training = False
@@ -478,6 +480,8 @@ class Trainer(Layer):
         logs: dict[str, Any] = {}
         hooks.on_train_begin()
         for epoch in range(run.epoch, run.epochs):
+            if self.stop_training:  # as a run was that is resumed
+                break
             hooks.on_epoch_begin(epoch)
             logs = work.run_epoch(run, hooks)
             if validation is not None and _is_due(epoch, validation_freq):
@@ -541,8 +545,8 @@ class Trainer(Layer):
                 data,
                 "(x, y) or (x, y, sample_weight)",
             )
-            return make_source("fit", *data)
-        return make_source("fit", data)
+            return self._source("fit", *data)
+        return self._source("fit", data)
 
     def _check_data(self, work: Work) -> None:
         """Look at the data once before training: targets in range, no NaN."""
@@ -579,7 +583,7 @@ class Trainer(Layer):
         for name in kwargs:
             raise ValueError(f"evaluate has no argument `{name}`.")
         self._check_compiled("evaluate")
-        source = make_source("evaluate", x, y, sample_weight)
+        source = self._source("evaluate", x, y, sample_weight)
         work = Work(self, "evaluate", source, batch_size, steps, training=False)
         work.prepare()
         hooks = self._hooks(callbacks, verbose, work.steps_per_epoch)
@@ -598,7 +602,7 @@ class Trainer(Layer):
     ) -> Any:
         """The outputs for the given inputs, as NumPy arrays."""
         _check_counts(batch_size=batch_size)
-        source = make_source("predict", x)
+        source = self._source("predict", x)
         steps = settings.limited(steps, settings.max_steps_per_epoch(), "steps")
         hooks = self._hooks(callbacks, verbose, None)
         step = self._predict_program(source)
@@ -630,7 +634,7 @@ class Trainer(Layer):
     ) -> Any:
         """One training step on one batch; the metrics go on from where they were."""
         self._check_compiled("train_on_batch", needs_optimizer=True)
-        table = make_source("train_on_batch", x, y, sample_weight, class_weight)
+        table = self._source("train_on_batch", x, y, sample_weight, class_weight)
         return self._on_batch("train_on_batch", table, True, return_dict)
 
     def test_on_batch(
@@ -642,12 +646,12 @@ class Trainer(Layer):
     ) -> Any:
         """Evaluate one batch; the metrics go on from where they were."""
         self._check_compiled("test_on_batch")
-        table = make_source("test_on_batch", x, y, sample_weight)
+        table = self._source("test_on_batch", x, y, sample_weight)
         return self._on_batch("test_on_batch", table, False, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
-        table: Any = make_source("predict_on_batch", x)
+        table: Any = self._source("predict_on_batch", x)
         _check_is_batch("predict_on_batch", table)
         step = self._predict_program(table)
         out, _ = step(self._values(), table.data)
@@ -677,7 +681,8 @@ class Trainer(Layer):
             self._build_from(next(_batches(source, 1))[0])
         if self.run_eagerly:
             return self.predict_step
-        return self._program("predict", lambda: jax.jit(self.predict_step))
+        # A fresh function: what is compiled for an equal one would be taken for this.
+        return self._program("predict", lambda: jax.jit(partial(self.predict_step)))
 
     def _hooks(self, callbacks: Any, verbose: Any, steps: int | None) -> Any:
         if isinstance(callbacks, callbacks_room.CallbackList):
@@ -693,6 +698,13 @@ class Trainer(Layer):
         )
 
     # --- Getting ready ----------------------------------------------------------------
+
+    def _source(self, who: str, *data: Any) -> Table | Stream:
+        return make_source(who, *data, prepare=self._before_step)
+
+    def _before_step(self, x: Any) -> Any:
+        """What is left of `x` for the compiled step; models on text begin before it."""
+        return x
 
     def _check_compiled(self, who: str, needs_optimizer: bool = False) -> None:
         if not self.compiled:
@@ -768,7 +780,8 @@ class Trainer(Layer):
         if self._programs is None:
             self._programs = {}
         groups = self._groups(training=False)
-        key = (kind, *(tuple(map(id, group)) for group in groups))
+        learned = tuple(getattr(x, "adaptations", 0) for x in self._flatten_layers())
+        key = (kind, learned, *(tuple(map(id, group)) for group in groups))
         if key not in self._programs:
             self._programs[key] = make()
         return self._programs[key]

@@ -125,28 +125,29 @@ class Work:
     # --- Running ----------------------------------------------------------------------
 
     def run_epoch(self, run: Run, hooks: Any) -> dict[str, Any]:
-        """One epoch of training; the logs of its last step."""
+        """One epoch of training, or what is left of it; the logs of its last step."""
         trainer = self.trainer
 
-        def after(first: int, count: int, samples: int, curves: dict) -> bool:
-            run.note_steps(
-                count, samples, {k: v for k, v in curves.items() if v.ndim == 1}
-            )
+        def note(count: int, samples: int, curves: dict) -> None:
+            scalars = {k: v for k, v in curves.items() if v.ndim == 1}
+            run.note_steps(count, samples, scalars)
+
+        def turn() -> bool:
             trainer._notice(run)
             return trainer.stop_training
 
-        return self._pass_over("train", hooks, after)
+        return self._pass_over("train", hooks, note, turn, run)
 
     def run_whole(self, hooks: Any, notice: Callable[[], None] | None = None) -> dict:
         """One pass of evaluation; the results."""
 
-        def after(first: int, count: int, samples: int, curves: dict) -> bool:
+        def turn() -> bool:
             if notice is not None:
                 notice()
             return False
 
         hooks.on_test_begin()
-        logs = self._pass_over("test", hooks, after)
+        logs = self._pass_over("test", hooks, lambda *step: None, turn)
         hooks.on_test_end(logs)
         return logs
 
@@ -156,17 +157,27 @@ class Work:
         return _logs_at(self._chunk(self._full, self._data, index, 0, 1, False), -1)
 
     def _pass_over(
-        self, phase: str, hooks: Any, after: Callable[..., bool]
+        self,
+        phase: str,
+        hooks: Any,
+        note: Callable[[int, int, dict], None],
+        turn: Callable[[], bool],
+        run: Run | None = None,
     ) -> dict[str, Any]:
-        """Run all batches; callbacks and `after` have Python's turns between chunks."""
+        """Run all batches; callbacks and `turn` have Python's turns between chunks."""
         begin_hook = getattr(hooks, f"on_{phase}_batch_begin")
         end_hook = getattr(hooks, f"on_{phase}_batch_end")
         suffix = "batches" if phase == "train" else f"{phase}_batches"
         single = getattr(hooks, f"needs_{suffix}")
         replay = getattr(hooks, f"wants_{suffix}") and not single
         done, logs = 0, {}
-        for chunks, data, index, lo, hi in self._blocks():
-            at = lo
+        # A run that was killed goes on in the middle of an epoch.
+        skipped = 0 if run is None else run.step_in_epoch
+        if run is not None and skipped:
+            logs = dict(run.logs)
+        for chunks, data, index, lo, hi in self._blocks(run):
+            at = lo + min(hi - lo, max(0, skipped - done))
+            done += at - lo
             while at < hi:
                 left = hi - at
                 if single:
@@ -180,14 +191,15 @@ class Work:
                 )
                 self._pace.learn(count, time.perf_counter() - began)
                 logs = _logs_at(curves, -1)
-                if single:
-                    end_hook(done + count - 1, logs)
-                elif replay:
-                    hooks.replay(phase, done, count, curves)
-                stop = after(done, count, count * index.shape[1], curves)
+                first = done
                 at += count
                 done += count
-                if stop:
+                note(count, count * index.shape[1], curves)
+                if single:
+                    end_hook(done - 1, logs)
+                elif replay:
+                    hooks.replay(phase, first, count, curves)
+                if turn():
                     return logs
         if not done:
             raise ValueError(
@@ -209,16 +221,20 @@ class Work:
 
     # --- Where batches come from ------------------------------------------------------
 
-    def _blocks(self) -> Iterator[tuple]:
+    def _blocks(self, run: Run | None) -> Iterator[tuple]:
         """`(chunks, data, index, lo, hi)`: batches that one program can run through."""
         if isinstance(self.source, Table):
-            return self._table_blocks(self.source)
+            return self._table_blocks(self.source, run)
         return self._stream_blocks(self.source)
 
-    def _table_blocks(self, table: Table) -> Iterator[tuple]:
+    def _table_blocks(self, table: Table, run: Run | None) -> Iterator[tuple]:
         order = None
         if self.shuffle:
-            order = np.random.permutation(table.rows).astype(np.int32)
+            order = run.order if run is not None and run.step_in_epoch else None
+            if order is None:
+                order = np.random.permutation(table.rows).astype(np.int32)
+        if run is not None:
+            run.order = order
         full, rest = batches_of(table.rows, self.batch_size, order)
         steps = table.batch_count(self.batch_size)
         steps = min(steps, self.steps_per_epoch or steps)

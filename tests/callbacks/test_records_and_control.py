@@ -1,9 +1,15 @@
 """kerasnb.callbacks.records, control: the files and rates of the released Keras."""
 
+import http.server
+import json
+import threading
+import urllib.parse
+
 import keras
 import numpy as np
 import pytest
 
+import kerasnb
 from kerasnb import callbacks
 
 ROWS = [
@@ -145,3 +151,103 @@ def test_a_finite_loss_goes_on(make_model):
     hooks.replay("train", 0, 2, {"loss": [1.0, 2.0]})
     hooks.replay("test", 0, 1, {"loss": [np.nan]})
     assert not model.stop_training
+
+
+# --- RemoteMonitor --------------------------------------------------------------------
+
+
+@pytest.fixture
+def server():
+    """A server on this machine that keeps what it is sent."""
+    got = []
+
+    class Keep(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            got.append((self.path, self.headers, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Keep) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_port}", got
+        listening.shutdown()
+
+
+@pytest.mark.parametrize("send_as_json", [False, True])
+def test_results_are_sent_to_a_server(server, send_as_json):
+    root, got = server
+    monitor = callbacks.RemoteMonitor(
+        root, headers={"X-Who": "me"}, send_as_json=send_as_json
+    )
+    monitor.on_epoch_end(2, {"loss": np.float32(0.5), "curve": np.arange(2)})
+    ((path, headers, body),) = got
+    assert path == "/publish/epoch/end/"
+    assert headers["X-Who"] == "me"
+    if not send_as_json:
+        body = urllib.parse.parse_qs(body)["data"][0]
+    assert json.loads(body) == {"epoch": 2, "loss": 0.5, "curve": [0, 1]}
+
+
+def test_a_server_that_is_not_there_is_warned_about():
+    monitor = callbacks.RemoteMonitor("http://127.0.0.1:1")
+    with pytest.warns(UserWarning, match="did not take the results of epoch 1"):
+        monitor.on_epoch_end(0, {})
+    with pytest.raises(ValueError, match="`root` must be an http address"):
+        callbacks.RemoteMonitor("file:///etc").on_epoch_end(0, {})
+
+
+# --- SwapEMAWeights -------------------------------------------------------------------
+
+
+def averaged_run(library, swap_on_epoch, seen):
+    model = library.Sequential(
+        [
+            library.layers.Input((2,)),
+            library.layers.Dense(1, kernel_initializer="ones", name="dense"),
+        ]
+    )
+    model.compile(library.optimizers.SGD(0.3, use_ema=True, ema_momentum=0.5), "mse")
+
+    class See(library.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(np.array(model.get_weights()[0]))
+
+    swap = library.callbacks.SwapEMAWeights(swap_on_epoch)
+    x = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 0.5], [2.0, 1.0]], "float32")
+    y = np.array([[0.0], [1.0], [2.0], [3.0]], "float32")
+    run = model.fit(
+        x,
+        y,
+        batch_size=2,
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+        validation_data=(x, y),
+        callbacks=[swap, See()],
+    )
+    return model.get_weights(), run.history
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_averaged_weights_are_swapped_in_as_in_keras(swap_on_epoch):
+    mine, theirs = [], []
+    weights, history = averaged_run(kerasnb, swap_on_epoch, mine)
+    keras_weights, keras_history = averaged_run(keras, swap_on_epoch, theirs)
+    np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+    for name, values in keras_history.items():
+        np.testing.assert_allclose(history[name], values, rtol=1e-5)
+    for one, other in zip(weights, keras_weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_swapping_needs_averages():
+    model = kerasnb.Sequential([kerasnb.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((2, 1))
+    with pytest.raises(ValueError, match="use_ema=True"):
+        model.evaluate(x, x, verbose=0, callbacks=[callbacks.SwapEMAWeights()])

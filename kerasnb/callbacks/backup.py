@@ -1,0 +1,262 @@
+"""`BackupAndRestore`: a run that was killed goes on as if it had not been."""
+
+import contextlib
+import json
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from kerasnb.callbacks.callback import Callback, Logs
+from kerasnb.core.errors import check
+from kerasnb.saving.files import Replacing
+
+_FILE = "latest.npz"
+_POSITION = ("epoch", "step_in_epoch", "step", "samples", "logs", "history")
+
+
+class BackupAndRestore(Callback):
+    """Keep the whole state of a run in `backup_dir`, and go on from it.
+
+    When `fit` is called again after the process was killed, it goes on from the last
+    backup: weights, optimizer, seeds, metrics, the place in the data and its order, the
+    state of the other callbacks and the random generators of Python and NumPy are
+    restored, so that the result is, bit for bit, that of a run without interruption.
+
+    A backup is made after every epoch, or after every `save_freq` batches. It is one
+    file, put in place when it is complete; with `double_checkpoint` the one before is
+    kept as well, and used when the last cannot be read. When `fit` ends by itself the
+    backup is deleted, unless `delete_checkpoint=False`. Data from a generator that
+    draws random numbers of its own is repeated only as far as the generator is.
+
+        model.fit(x, y, epochs=90, callbacks=[BackupAndRestore("backup")])
+    """
+
+    comes_last = True  # it keeps what the others have become
+
+    def __init__(
+        self,
+        backup_dir: str | os.PathLike[str],
+        save_freq: str | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+    ) -> None:
+        super().__init__()
+        who = "BackupAndRestore"
+        folder = os.fspath(backup_dir) if backup_dir else ""
+        check(folder != "", who, "backup_dir", backup_dir, "the path of a folder")
+        good = save_freq == "epoch" or (isinstance(save_freq, int) and save_freq >= 1)
+        check(good, who, "save_freq", save_freq, '"epoch" or a number of batches')
+        self.backup_dir = folder
+        self.save_freq = save_freq
+        self.double_checkpoint = double_checkpoint
+        self.delete_checkpoint = delete_checkpoint
+        self._since = 0
+        self._others: list[dict[str, Any]] | None = None
+
+    def watches(self, phase: str) -> bool:
+        """Batches matter only when backups are made by their number."""
+        return phase == "train" and self.save_freq != "epoch"
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Go on from the last backup, where there is one."""
+        self._since = 0
+        path = Path(self.backup_dir, _FILE)
+        for candidate in (path, _previous(path)):
+            if not candidate.exists():
+                continue
+            try:
+                state, arrays = _read(candidate)
+            except (OSError, ValueError, KeyError):
+                if candidate is path and _previous(path).exists():
+                    continue
+                raise ValueError(
+                    f"BackupAndRestore: the backup {candidate} cannot be read; delete "
+                    f"the folder {self.backup_dir} to begin from the beginning."
+                ) from None
+            self._restore(state, arrays)
+            return
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Give the other callbacks back what they held in the middle of this epoch."""
+        if self._others is not None:
+            self._restore_others(self._others)
+            self._others = None
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Make a backup when enough batches have passed since the last one."""
+        self._since += self.model.run.step_in_epoch - batch
+        if isinstance(self.save_freq, int) and self._since >= self.save_freq:
+            self._since = 0
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Make a backup when they are made by epoch."""
+        if self.save_freq == "epoch":
+            self._save()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Remove the backup: there is nothing left to go on with."""
+        if not self.delete_checkpoint:
+            return
+        path = Path(self.backup_dir, _FILE)
+        # Also the halves of files that a kill left behind.
+        for file in (path, _previous(path), *path.parent.glob(f".{_FILE}.*.tmp")):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else is in it, or it never was
+            Path(self.backup_dir).rmdir()
+
+    # --- The state of a run -----------------------------------------------------------
+
+    def _variables(self) -> list[Any]:
+        model = self.model
+        return [
+            *model.trainable_variables,
+            *model.non_trainable_variables,
+            *model.optimizer.variables,
+            *model.metrics_variables,
+        ]
+
+    def _neighbours(self) -> Iterator[tuple[str, Any]]:
+        for callback in self.model.run.callbacks:
+            if callback is not self:
+                yield type(callback).__name__, callback
+
+    def _save(self) -> None:
+        run, arrays = self.model.run, _Arrays()
+        state = {
+            "variables": [
+                [v.path, arrays.add(np.asarray(v.raw)), v.dtype]
+                for v in self._variables()
+            ],
+            "position": {name: getattr(run, name) for name in _POSITION},
+            "epoch_index": list(run.epoch_index),
+            "order": None if run.order is None else arrays.add(run.order),
+            "stopped": bool(self.model.stop_training),
+            "random": random.getstate(),
+            "numpy": _plain(np.random.get_state(), arrays),
+            "callbacks": [
+                [kind, _attributes(callback, arrays)]
+                for kind, callback in self._neighbours()
+            ],
+        }
+        folder = Path(self.backup_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / _FILE
+        with Replacing("BackupAndRestore") as files:
+            with files.open(path) as file:
+                text = np.frombuffer(json.dumps(state).encode(), np.uint8)
+                np.savez(file, state=text, **arrays.named)  # type: ignore[arg-type]
+            if self.double_checkpoint and path.exists():
+                with files.open(_previous(path)) as file:
+                    file.write(path.read_bytes())
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        variables, kept = self._variables(), state["variables"]
+        # Paths may differ: a cell that is run again makes `sequential_1`.
+        found = [v.shape for v in variables]
+        wanted = [arrays[name].shape for _, name, _ in kept]
+        if found != wanted:
+            pairs = zip(kept, found, wanted, strict=False)
+            odd = next((x for (x, _, _), a, b in pairs if a != b), None)
+            raise ValueError(
+                f"BackupAndRestore: the backup in {self.backup_dir} is of another model"
+                + (f", whose `{odd}` has another shape" if odd else "")
+                + ". Delete the folder to begin from the beginning."
+            )
+        for variable, (_, name, dtype) in zip(variables, kept, strict=True):
+            # NumPy's files know no bfloat16: its bytes come back as plain ones.
+            variable.box = jnp.asarray(arrays[name].view(jnp.dtype(dtype)))
+        run = self.model.run
+        for name, value in state["position"].items():
+            setattr(run, name, value)
+        run.epoch_index[:] = state["epoch_index"]
+        run.order = None if state["order"] is None else arrays[state["order"]]
+        self.model.stop_training = state["stopped"]
+        version, internal, gauss = state["random"]
+        random.setstate((version, tuple(internal), gauss))
+        np.random.set_state(tuple(_back(state["numpy"], arrays)))
+        self._others = [
+            {"kind": kind, **_back(attributes, arrays)}
+            for kind, attributes in state["callbacks"]
+        ]
+        self._restore_others(self._others)
+
+    def _restore_others(self, states: list[dict[str, Any]]) -> None:
+        """Callbacks are found again by their classes, those of one class in order."""
+        waiting = list(states)
+        for kind, callback in self._neighbours():
+            for state in waiting:
+                if state["kind"] == kind:
+                    vars(callback).update(
+                        {k: v for k, v in state.items() if k != "kind"}
+                    )
+                    waiting.remove(state)
+                    break
+
+
+# --- Objects as JSON and arrays -------------------------------------------------------
+
+
+class _Arrays:
+    """The arrays of a state, by the names they have in the file."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, np.ndarray] = {}
+
+    def add(self, array: np.ndarray) -> str:
+        name = f"array{len(self.named)}"
+        self.named[name] = array
+        return name
+
+
+def _attributes(callback: Any, arrays: _Arrays) -> dict[str, Any]:
+    """What a callback remembers, as far as it is data: no files, models, functions."""
+    kept = {}
+    for name, value in vars(callback).items():
+        if name in ("params", "_model", "kind"):
+            continue
+        with contextlib.suppress(TypeError):
+            kept[name] = _plain(value, arrays)
+    return kept
+
+
+def _plain(value: Any, arrays: _Arrays) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "addressable_data"):
+        array = np.asarray(value)
+        if array.dtype.kind not in "biufV":
+            raise TypeError
+        return {"array": arrays.add(array), "dtype": array.dtype.name}
+    if isinstance(value, list | tuple):
+        return [_plain(item, arrays) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"items": [[k, _plain(v, arrays)] for k, v in value.items()]}
+    raise TypeError
+
+
+def _back(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, list):
+        return [_back(item, arrays) for item in value]
+    if isinstance(value, dict):
+        if "array" in value:
+            return arrays[value["array"]].view(jnp.dtype(value["dtype"]))
+        if "items" in value:
+            return {k: _back(v, arrays) for k, v in value["items"]}
+        return {k: _back(v, arrays) for k, v in value.items()}
+    return value
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return json.loads(arrays.pop("state").tobytes()), arrays
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name("previous.npz")
