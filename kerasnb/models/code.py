@@ -291,7 +291,8 @@ def code_of(value: Any) -> str:
         return f'"{value}"' if '"' not in value and value.isprintable() else repr(value)
     if isinstance(value, list | tuple | dict):
         return map_code(value)
-    if isinstance(value, float) and value and value == 1 / round(1 / value):
+    small = isinstance(value, float) and 0 < abs(value) <= 1
+    if small and value == 1 / round(1 / value):
         return repr(value) if len(repr(value)) < 10 else f"1 / {round(1 / value)}"
     if isinstance(value, Layer):
         return _made_by(value)
