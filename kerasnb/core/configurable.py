@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from kerasnb.core import registry
-from kerasnb.core.errors import show, suggest
+from kerasnb.core.errors import reject_unknown, show, suggest
 
 R = TypeVar("R")
 
@@ -47,7 +47,11 @@ class Configurable:
         try:
             bound = constructor_signature(cls).bind(None, *args, **kwargs)
         except TypeError:
-            # copy and pickle call __new__ bare; __init__ itself reports real mistakes.
+            # copy and pickle call __new__ bare; __init__ itself reports most mistakes.
+            known = constructor_signature(cls).parameters
+            if all(p.kind is not p.VAR_KEYWORD for p in known.values()):
+                unknown = [name for name in kwargs if name not in known]
+                reject_unknown(cls.__name__, unknown, list(known)[1:])
             object.__setattr__(self, "_config", {})
             return self
         bound.apply_defaults()
@@ -111,7 +115,7 @@ def serialize(obj: Any, where: str | None = None) -> Any:
     if isinstance(obj, list) or type(obj) is tuple:
         items = [serialize(item, where) for item in obj]
         return tuple(items) if type(obj) is tuple else items
-    if isinstance(obj, Mapping):
+    if isinstance(obj, Mapping) and not isinstance(obj, Configurable):
         return {key: serialize(value, where) for key, value in obj.items()}
     for kind, write in _WRITERS:
         if isinstance(obj, kind):

@@ -1,5 +1,6 @@
 """Number formats: their names, how they combine, which one a layer uses for what."""
 
+from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -9,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb.core import settings
-from kerasnb.core.configurable import Configurable
-from kerasnb.core.errors import suggest
+from kerasnb.core.configurable import Configurable, deserialize
+from kerasnb.core.errors import show, suggest
 
 ALLOWED = (
     "float16 float32 float64 uint8 uint16 uint32 uint64 int8 int16 int32 int64 "
@@ -83,24 +84,18 @@ class DTypePolicy(Configurable):
     """Which dtype a layer computes in and which one its weights are kept in.
 
     `"float32"`, `"bfloat16"`, ... use one for both; `"mixed_float16"` and
-    `"mixed_bfloat16"` compute in 16 bits and keep float32 weights.
+    `"mixed_bfloat16"` compute in 16 bits and keep float32 weights. None is the policy
+    in force.
+
+    >>> policy = DTypePolicy("mixed_bfloat16")
+    >>> policy.compute_dtype, policy.variable_dtype
+    ('bfloat16', 'float32')
     """
 
     def __init__(self, name: str | None = None) -> None:
-        name = settings.floatx() if name is None else name
-        if not isinstance(name, str):
-            name = standardize_dtype(name)
-        self._name = name
-        if name in ("mixed_float16", "mixed_bfloat16"):
-            self._compute, self._variable = name.removeprefix("mixed_"), "float32"
-        else:
-            try:
-                self._compute = self._variable = standardize_dtype(name)
-            except ValueError as error:
-                known = [*ALLOWED, "mixed_float16", "mixed_bfloat16"]
-                raise ValueError(
-                    f'Unknown dtype policy "{name}".{suggest(name, known)}'
-                ) from error
+        name = dtype_policy().name if name is None else name
+        self._name = name if isinstance(name, str) else standardize_dtype(name)
+        self._compute, self._variable = parse_policy(self._name)
 
     @property
     def name(self) -> str:
@@ -118,19 +113,62 @@ class DTypePolicy(Configurable):
         return self._variable
 
     @property
-    def quantization_mode(self) -> None:
+    def quantization_mode(self) -> str | None:
         """The quantisation in force; None for a plain policy."""
         return None
 
+    def at(self, path: str | None) -> "DTypePolicy":
+        """The policy of the layer with this path: this one, unless it is a map."""
+        return self
+
+    def convert_input(self, x: Any, autocast: bool, dtype: Any) -> Any:
+        """`x` as an array, in `dtype` if `autocast` is set and it holds floats."""
+        if not hasattr(x, "dtype") and not hasattr(x, "__array__"):
+            return x
+        x = x if hasattr(x, "astype") else as_array(x)
+        name = standardize_dtype(x.dtype)
+        cast = autocast and is_float(name) and name != standardize_dtype(dtype)
+        return x.astype(standardize_dtype(dtype)) if cast else x
+
     def __repr__(self) -> str:
-        return f'<DTypePolicy "{self._name}">'
+        kind = type(self).__name__.replace("FloatDTypePolicy", "DTypePolicy")
+        return f'<{kind} "{self.name}">'
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DTypePolicy) and other._name == self._name
+        if not isinstance(other, DTypePolicy):
+            return False
+        same = self._key() == other._key()
+        return same and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
-        return hash(self._name)
+        return hash((self._key(), self.name))
 
+    def _key(self) -> type:
+        return DTypePolicy if type(self) is FloatDTypePolicy else type(self)
+
+
+class FloatDTypePolicy(DTypePolicy):
+    """Another name of `DTypePolicy`, found in files."""
+
+
+def parse_policy(name: str) -> tuple[str, str]:
+    """The dtypes of the arithmetic and of the weights that a plain policy names."""
+    if name in _MIXED:
+        return name.removeprefix("mixed_"), "float32"
+    try:
+        dtype = standardize_dtype(name)
+    except ValueError as error:
+        known = [*ALLOWED, *_MIXED]
+        raise ValueError(
+            f'Unknown dtype policy "{name}".{suggest(name, known)}'
+        ) from error
+    return dtype, dtype
+
+
+_MIXED = ("mixed_float16", "mixed_bfloat16")
+# What reads the names `<mode>_from_<policy>`, by the beginning of the mode; filled by
+# the room that has these policies.
+QUANTIZED: dict[str, Callable[[str, str], DTypePolicy]] = {}
 
 _policy: DTypePolicy | None = None
 
@@ -143,6 +181,11 @@ def dtype_policy() -> DTypePolicy:
 def set_dtype_policy(policy: str | DTypePolicy) -> None:
     """Use `policy` for layers that are created without a dtype."""
     global _policy
+    if not isinstance(policy, str | DTypePolicy):
+        raise ValueError(
+            'set_dtype_policy: `policy` must be a name such as "mixed_float16" or a '
+            f"DTypePolicy, not {show(policy)}."
+        )
     _policy = get_policy(policy)
 
 
@@ -153,7 +196,16 @@ def get_policy(identifier: Any) -> DTypePolicy:
     if isinstance(identifier, DTypePolicy):
         return identifier
     if isinstance(identifier, dict):
-        return DTypePolicy.from_config(identifier["config"])
+        return deserialize(identifier)
+    if isinstance(identifier, str) and identifier.startswith(tuple(QUANTIZED)):
+        mode, _, source = identifier.partition("_from_")
+        if not source:
+            raise ValueError(
+                f'Unknown dtype policy "{identifier}": a quantised policy is named '
+                f'after another one, as "{mode}_from_float32".'
+            )
+        kind = next(kind for kind in QUANTIZED if mode.startswith(kind))
+        return QUANTIZED[kind](mode, source)
     return DTypePolicy(identifier)
 
 

@@ -11,10 +11,13 @@ _counters: ContextVar[Counter | None] = ContextVar("name_counters", default=None
 _session: Counter = Counter()
 _scopes: ContextVar[tuple[str, ...]] = ContextVar("name_scopes", default=())
 
+# A class that Keras itself calls by another name than the public one.
+_INNER_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+
 
 def to_snake_case(name: str) -> str:
     """`DepthwiseConv2D` -> `depthwise_conv2d`, by the rule that names file members."""
-    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"\W+", "", _INNER_NAMES.get(name, name))
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 

@@ -27,6 +27,10 @@ _MODULES = {
     "DTypePolicy": "keras",
     "FloatDTypePolicy": "keras",
     "Quantizer": "keras",
+    "Cross": "keras.src.layers.preprocessing.feature_space",
+    "Feature": "keras.src.layers.preprocessing.feature_space",
+    "TFDConcat": "keras.src.layers.preprocessing.feature_space",
+    "TFDIdentity": "keras.src.layers.preprocessing.feature_space",
 }
 
 _library: dict[tuple[str, str], Any] = {}
@@ -72,7 +76,8 @@ def find_class(module: str | None, name: str, registered: str | None) -> type:
     if module is None or module.partition(".")[0] == "keras":
         room = room_of(module or "")
         found = _library.get((room, name))
-        if found is None and room in ("", "models", "engine", "legacy"):
+        elsewhere = room in ("", "models", "engine", "legacy") or name in _MODULES
+        if found is None and elsewhere:
             found = next((c for (_, n), c in _library.items() if n == name), None)
         if found is not None:
             return found

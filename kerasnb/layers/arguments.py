@@ -80,15 +80,6 @@ def share(who: str, name: str, value: Any, below_one: bool = False) -> float:
     return value
 
 
-def reject_adaptation(who: str, lora_rank: Any, quantization_config: Any) -> None:
-    """Weights are floats and trained in full; Keras' other ways are refused."""
-    for name, value in (
-        ("lora_rank", lora_rank),
-        ("quantization_config", quantization_config),
-    ):
-        check(value is None, who, name, value, "None (weights are full, in floats)")
-
-
 def _as_int(value: Any) -> int | None:
     try:
         return operator.index(value)

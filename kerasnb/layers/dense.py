@@ -7,13 +7,19 @@ import jax.numpy as jnp
 
 from kerasnb import activations
 from kerasnb.core.variable import Variable
-from kerasnb.layers.arguments import positive_int, reject_adaptation
+from kerasnb.layers.arguments import positive_int
 from kerasnb.layers.input_spec import InputSpec
-from kerasnb.layers.weighted import WeightedLayer
+from kerasnb.layers.lora import adapted_weight
+from kerasnb.layers.quantized import Layout, QuantizedProduct
 
 
-class Dense(WeightedLayer):
+class Dense(QuantizedProduct):
     """Affine map of the last axis, `y = activation(x · kernel + bias)`.
+
+    With `lora_rank` the kernel is frozen and a product of two small matrices is trained
+    beside it; `enable_lora` does the same later. `quantize` and the dtypes
+    `"int8_from_float32"`, `"int4_from_float32"`, `"float8_from_float32"`, ... keep the
+    kernel in few bits.
 
     Shapes: `(..., d) -> (..., units)`; `kernel` is `(d, units)`, `bias` is `(units,)`.
 
@@ -22,6 +28,7 @@ class Dense(WeightedLayer):
     """
 
     supports_masking = True
+    kernel = adapted_weight("kernel")
 
     def __init__(
         self,
@@ -40,11 +47,14 @@ class Dense(WeightedLayer):
         quantization_config: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        super().__init__(
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+            quantization_config=quantization_config,
+            activity_regularizer=activity_regularizer,
+            **kwargs,
+        )
         self.units = positive_int("Dense", "units", units)
-        reject_adaptation("Dense", lora_rank, quantization_config)
-        self.lora_rank, self.lora_alpha = lora_rank, lora_alpha
-        self.quantization_config = quantization_config
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self._describe(
@@ -62,12 +72,16 @@ class Dense(WeightedLayer):
                 f"{self._who()} needs inputs whose last axis has a known length and "
                 f"got the shape {tuple(input_shape)}; give `Input` that length."
             )
-        self.kernel = self._make("kernel", (width, self.units))
+        self._width = width
+        self._make_adapted((width, self.units))
         if self.use_bias:
             self.bias = self._make("bias", (self.units,))
         self.input_spec = InputSpec(min_ndim=2, axes={-1: width})
+        self._start_lora()
 
-    def call(self, inputs: jax.Array) -> jax.Array:
-        """`activation(inputs · kernel + bias)`."""
-        y = jnp.matmul(inputs, self.kernel.value)
-        return self.activation(y if self.bias is None else y + self.bias.value)
+    def _product(self, inputs: Any, kernel: Any) -> jax.Array:
+        whole = "int32" if inputs.dtype == "int8" else None
+        return jnp.matmul(inputs, kernel, preferred_element_type=whole)
+
+    def _layout(self, name: str) -> Layout:
+        return Layout((self._width, self.units), axes=(0,), axis=0)
