@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from kerasnb.core import dtypes, settings
 from kerasnb.core.configurable import Catalog, Configurable
-from kerasnb.core.configurable import serialize as serialize
 from kerasnb.core.naming import to_snake_case
 
 Array = jax.Array
@@ -121,3 +120,8 @@ _catalog = Catalog(
 )
 get, deserialize = _catalog.get, _catalog.deserialize
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
+
+
+def serialize(constraint: Any) -> Any:
+    """A constraint as plain data, for `deserialize`."""
+    return _catalog.serialize(constraint)

@@ -12,7 +12,6 @@ import numpy as np
 from kerasnb import random
 from kerasnb.core import dtypes
 from kerasnb.core.configurable import Catalog, Configurable
-from kerasnb.core.configurable import serialize as serialize
 from kerasnb.core.errors import check, optional
 from kerasnb.core.naming import to_snake_case
 
@@ -439,6 +438,11 @@ random_normal, random_uniform = RandomNormal, RandomUniform
 truncated_normal, variance_scaling = TruncatedNormal, VarianceScaling
 orthogonal = OrthogonalInitializer = Orthogonal
 IdentityInitializer, STFTInitializer = Identity, STFT
+
+
+def serialize(initializer: Any) -> Any:
+    """An initializer as plain data, for `deserialize`."""
+    return _catalog.serialize(initializer)
 
 
 def get(identifier: Any) -> Any:

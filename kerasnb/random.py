@@ -309,7 +309,10 @@ def beta(
     """
     alpha, beta = dtypes.as_array(alpha), dtypes.as_array(beta)
     dtype = dtypes.canonical(dtype)
-    return jax.random.beta(draw_seed(seed), alpha, beta, tuple(shape), dtype)
+    # JAX refuses to make 16-bit numbers from parameters of 32 bits.
+    wide = jnp.promote_types(dtype, jnp.promote_types(alpha.dtype, beta.dtype))
+    sample = jax.random.beta(draw_seed(seed), alpha, beta, tuple(shape), wide)
+    return sample.astype(dtype)
 
 
 def binomial(

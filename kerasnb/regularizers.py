@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from kerasnb.core import dtypes
 from kerasnb.core.configurable import Catalog, Configurable
-from kerasnb.core.configurable import serialize as serialize
 from kerasnb.core.errors import check
 from kerasnb.core.naming import to_snake_case
 from kerasnb.ops import normalize
@@ -117,3 +116,8 @@ _catalog = Catalog(
 )
 get, deserialize = _catalog.get, _catalog.deserialize
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
+
+
+def serialize(regularizer: Any) -> Any:
+    """A regularizer as plain data, for `deserialize`."""
+    return _catalog.serialize(regularizer)

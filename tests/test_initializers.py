@@ -6,6 +6,7 @@ import jax
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from kerasnb import initializers, random
 from kerasnb.core.configurable import deserialize, serialize
@@ -161,3 +162,120 @@ def test_mistakes_are_answered_with_one_sentence():
         initializers.HeNormal(seed="x")
     with pytest.raises(ValueError, match="the shape \\(3,\\) of the array"):
         initializers.get(np.arange(3))((4,))
+
+
+# --- What the numbers are like, whatever the generator --------------------------------
+
+CUT = 0.87962566103423978  # the spread of a normal distribution cut at two deviations
+
+
+def _uniform(low, high):
+    return stats.uniform(low, high - low)
+
+
+def _spread(kind, variance):
+    """The distribution of a kind with mean 0 and this variance."""
+    deviation = variance**0.5
+    if kind == "uniform":
+        return _uniform(-deviation * 3**0.5, deviation * 3**0.5)
+    if kind == "normal":
+        return stats.norm(0, deviation)
+    return stats.truncnorm(-2, 2, scale=deviation / CUT)
+
+
+# A dense kernel has 300 inputs and 200 outputs, a convolution's 9 · 40 and 9 · 60.
+DENSE, WINDOW = (300, 200), (3, 3, 40, 60)
+DISTRIBUTIONS = [
+    ("RandomNormal", {}, DENSE, stats.norm(0, 0.05)),
+    ("RandomNormal", {"mean": 2.0, "stddev": 0.5}, DENSE, stats.norm(2, 0.5)),
+    ("RandomUniform", {}, DENSE, _uniform(-0.05, 0.05)),
+    ("RandomUniform", {"minval": 1.0, "maxval": 4.0}, WINDOW, _uniform(1, 4)),
+    ("TruncatedNormal", {}, DENSE, stats.truncnorm(-2, 2, scale=0.05)),
+    (
+        "TruncatedNormal",
+        {"mean": 1.0, "stddev": 0.5},
+        WINDOW,
+        stats.truncnorm(-2, 2, loc=1, scale=0.5),
+    ),
+    ("GlorotUniform", {}, DENSE, _spread("uniform", 2 / 500)),
+    ("GlorotUniform", {}, WINDOW, _spread("uniform", 2 / 900)),
+    ("GlorotNormal", {}, DENSE, _spread("cut", 2 / 500)),
+    ("LecunUniform", {}, DENSE, _spread("uniform", 1 / 300)),
+    ("LecunNormal", {}, WINDOW, _spread("cut", 1 / 360)),
+    ("HeUniform", {}, WINDOW, _spread("uniform", 2 / 360)),
+    ("HeNormal", {}, DENSE, _spread("cut", 2 / 300)),
+    ("HeNormal", {}, (50000,), _spread("cut", 2 / 50000)),
+    (
+        "VarianceScaling",
+        {"scale": 3.0, "mode": "fan_out", "distribution": "untruncated_normal"},
+        DENSE,
+        _spread("normal", 3 / 200),
+    ),
+    (
+        "VarianceScaling",
+        {"mode": "fan_avg", "input_axes": [1, 2], "output_axes": [0]},
+        (50, 30, 40),
+        _spread("cut", 1 / ((1200 + 50) / 2)),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "row", DISTRIBUTIONS, ids=lambda r: "-".join(map(str, [r[0], *r[1].values(), r[2]]))
+)
+def test_values_have_the_distribution_they_are_said_to_have(row):
+    name, options, shape, wanted = row
+    made = getattr(initializers, name)(**options, seed=5)(shape)
+    assert made.shape == shape
+    values = np.asarray(made, "float64").ravel()
+    assert values.mean() == pytest.approx(wanted.mean(), abs=0.02 * wanted.std())
+    assert values.std() == pytest.approx(wanted.std(), rel=0.02)
+    low, high = wanted.support()
+    assert low - 1e-6 <= values.min()
+    assert values.max() <= high + 1e-6
+    assert stats.kstest(values, wanted.cdf).pvalue > 1e-3
+    other = np.asarray(getattr(initializers, name)(**options, seed=6)(shape)).ravel()
+    assert abs(np.corrcoef(values, other)[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", sorted({row[0] for row in DISTRIBUTIONS}))
+def test_sixteen_bits_keep_the_distribution(name, dtype):
+    made = getattr(initializers, name)(seed=5)(DENSE, dtype=dtype)
+    full = np.asarray(getattr(initializers, name)(seed=5)(DENSE))
+    assert made.dtype == dtype
+    values = np.asarray(made, "float64")
+    assert np.isfinite(values).all()
+    assert values.std() == pytest.approx(full.std(), rel=0.03)
+    assert abs(values.mean()) < 0.03 * full.std()
+    assert np.abs(values).max() < np.abs(full).max() * 1.05
+    assert len(np.unique(values)) > 100
+
+
+@pytest.mark.parametrize(
+    "shape", [(40, 40), (70, 30), (30, 70), (3, 5, 4, 32), (2, 2, 50)], ids=str
+)
+@pytest.mark.parametrize("gain", [1.0, 0.5])
+def test_orthogonal_rows_or_columns_have_the_length_of_the_gain(shape, gain):
+    made = np.asarray(initializers.Orthogonal(gain, seed=3)(shape), "float64")
+    matrix = made.reshape(-1, shape[-1])
+    if matrix.shape[0] < matrix.shape[1]:
+        matrix = matrix.T
+    unit = gain**2 * np.eye(matrix.shape[1])
+    np.testing.assert_allclose(matrix.T @ matrix, unit, atol=2e-6)
+
+
+def test_every_rotation_is_equally_likely_for_an_orthogonal_start():
+    """Elements of both signs everywhere, the diagonal too, all of one variance."""
+    made = np.stack([initializers.Orthogonal(seed=s)((4, 4)) for s in range(1, 1501)])
+    np.testing.assert_allclose(made.mean(0), 0, atol=0.06)
+    np.testing.assert_allclose(made.var(0), 1 / 4, atol=0.03)
+    assert (np.linalg.det(made) > 0).mean() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_orthogonal_matrices_come_in_any_float_type(dtype):
+    made = initializers.Orthogonal(seed=3)((16, 8), dtype=dtype)
+    assert made.dtype == dtype
+    matrix = np.asarray(made, "float64")
+    np.testing.assert_allclose(matrix.T @ matrix, np.eye(8), atol=0.02)

@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from kerasnb import random
 from kerasnb.core.state import functional
 
 SHAPES = [(), (7, 5), (3, 3, 1, 32), (16384,), (513, 65)]
 SEEDS = [0, 123456789, 2**32 - 1]
+SIZE = (200, 100)  # one shape for what is slow to compile
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -74,9 +76,9 @@ OTHERS = {
         jnp.ones((8, 6)), 0.3, (None, 1), seed=seed
     ),
     "shuffle": lambda r, seed: r.shuffle(jnp.arange(12).reshape(6, 2), seed=seed),
-    "gamma": lambda r, seed: r.gamma((5,), 2.0, seed=seed),
-    "beta": lambda r, seed: r.beta((5,), 2.0, 3.0, seed=seed),
-    "binomial": lambda r, seed: r.binomial((5,), 10.0, 0.3, seed=seed),
+    "gamma": lambda r, seed: r.gamma(SIZE, 2.0, seed=seed),
+    "beta": lambda r, seed: r.beta(SIZE, 2.0, 3.0, seed=seed),
+    "binomial": lambda r, seed: r.binomial(SIZE, 10.0, 0.3, seed=seed),
     "bfloat16": lambda r, seed: r.normal((5,), dtype="bfloat16", seed=seed),
     "float16": lambda r, seed: r.uniform((5,), dtype="float16", seed=seed),
 }
@@ -164,3 +166,129 @@ def test_dropout_of_nothing_and_of_everything_draws_no_number():
     x = jnp.arange(4.0)
     assert random.dropout(x, 0.0) is x
     assert random.dropout(x, 1.0).tolist() == [0, 0, 0, 0]
+
+
+# --- What the numbers are like, whatever the generator --------------------------------
+
+CONTINUOUS = {
+    "uniform": (lambda **how: random.uniform(SIZE, -1, 3, **how), stats.uniform(-1, 4)),
+    "normal": (lambda **how: random.normal(SIZE, 2, 0.5, **how), stats.norm(2, 0.5)),
+    "truncated_normal": (
+        lambda **how: random.truncated_normal(SIZE, 1, 0.5, **how),
+        stats.truncnorm(-2, 2, loc=1, scale=0.5),
+    ),
+    "gamma": (lambda **how: random.gamma(SIZE, 0.5, **how), stats.gamma(0.5)),
+    "beta": (lambda **how: random.beta(SIZE, 2.0, 5.0, **how), stats.beta(2, 5)),
+}
+
+
+QUICK = ("uniform", "normal", "truncated_normal")  # to compile
+
+
+@pytest.mark.parametrize("name", [*CONTINUOUS, *(f"compiled-{n}" for n in QUICK)])
+def test_samples_have_the_distribution_they_are_said_to_have(name):
+    draw, wanted = CONTINUOUS[name.removeprefix("compiled-")]
+    # Outside of compiled code NumPy computes most of them.
+    if name.startswith("compiled"):
+        values = jax.jit(lambda key: draw(seed=key))(jnp.array([7, 0], "uint32"))
+    else:
+        values = draw(seed=7)
+    assert values.shape == SIZE
+    assert values.dtype == "float32"
+    _agrees(np.asarray(values, "float64"), wanted)
+    assert stats.kstest(np.asarray(values).ravel(), wanted.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", [*QUICK, "beta"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_sixteen_bit_samples_keep_mean_variance_and_range(name, dtype):
+    draw, wanted = CONTINUOUS[name]
+    values = draw(seed=7, dtype=dtype)
+    assert values.dtype == dtype
+    _agrees(np.asarray(values, "float64"), wanted, slack=0.02)
+    assert len(np.unique(np.asarray(values, "float64"))) > 100
+
+
+def _agrees(values, wanted, slack=1e-6):
+    """Mean, variance and range are those of a distribution of SciPy's."""
+    assert np.isfinite(values).all()
+    assert values.mean() == pytest.approx(wanted.mean(), abs=0.03 * wanted.std())
+    assert values.std() == pytest.approx(wanted.std(), rel=0.03)
+    low, high = wanted.support()
+    assert low - slack <= values.min()
+    assert values.max() <= high + slack
+
+
+DISCRETE = {
+    "randint": (
+        lambda seed: random.randint(SIZE, -2, 5, seed=seed),
+        dict.fromkeys(range(-2, 5), 1 / 7),
+    ),
+    "binomial": (
+        lambda seed: random.binomial(SIZE, 4.0, 0.3, seed=seed),
+        {k: stats.binom(4, 0.3).pmf(k) for k in range(5)},
+    ),
+    "categorical": (
+        lambda seed: random.categorical(np.log([[0.1, 0.2, 0.7]] * 2), 10000, "int32",
+                                        seed),
+        {0: 0.1, 1: 0.2, 2: 0.7},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DISCRETE)
+def test_each_value_comes_as_often_as_it_should(name):
+    draw, shares = DISCRETE[name]
+    values = np.asarray(draw(4)).ravel()
+    found, counts = np.unique(values, return_counts=True)
+    assert found.tolist() == list(shares)
+    wanted = [share * values.size for share in shares.values()]
+    assert stats.chisquare(counts, wanted).pvalue > 1e-3
+
+
+def test_each_row_of_logits_has_its_own_probabilities():
+    logits = np.log(np.array([[0.9, 0.1], [0.2, 0.8]], "float32"))
+    drawn = np.asarray(random.categorical(logits, 5000, seed=2))
+    np.testing.assert_allclose(drawn.mean(1), [0.1, 0.8], atol=0.02)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_dropout_drops_its_rate_and_keeps_the_mean(rate, dtype):
+    y = random.dropout(jnp.ones(SIZE, dtype), rate, seed=3)
+    assert y.dtype == dtype
+    y = np.asarray(y, "float64")
+    assert (y == 0).mean() == pytest.approx(rate, abs=0.01)
+    assert y.mean() == pytest.approx(1, abs=0.08)
+    np.testing.assert_allclose(y[y > 0], 1 / (1 - rate), rtol=0.01)
+    # Neither rows nor columns are dropped together.
+    for axis in (0, 1):
+        shares = (y == 0).mean(axis)
+        assert shares.std() < 2 * (rate * (1 - rate) / y.shape[axis]) ** 0.5
+
+
+def test_a_shuffle_brings_every_element_everywhere_equally_often():
+    order = np.stack([random.shuffle(jnp.arange(4), seed=s) for s in range(1, 601)])
+    assert np.all(np.sort(order, 1) == np.arange(4))
+    for place in range(4):
+        counts = np.bincount(order[:, place], minlength=4)
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_keys_of_a_generator_give_unrelated_numbers(ordered):
+    seeds = random.SeedGenerator(5)
+    draws = np.stack(
+        [random.normal((4000,), seed=_key(seeds.next(ordered))) for _ in range(5)]
+    )
+    between = np.corrcoef(draws) - np.eye(5)
+    assert np.abs(between).max() < 0.06
+    later = [np.corrcoef(d[:-1], d[1:])[0, 1] for d in draws]
+    assert np.abs(later).max() < 0.06
+
+
+def _key(key):
+    """A generator that gives this key next."""
+    seeds = random.SeedGenerator(0)
+    seeds.state.assign(key)
+    return seeds

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from kerasnb import random
+from kerasnb import random, regularizers
 from kerasnb.core.errors import check
 from kerasnb.layers.arguments import data_format_of, share
 from kerasnb.layers.input_spec import InputSpec
@@ -37,7 +38,6 @@ class Dropout(_Noise):
     `noise_shape` may hold 1 for axes that share one decision and None for the input's
     own length. Shapes: `s -> s`. (Srivastava et al., 2014)
 
-    >>> import jax.numpy as jnp
     >>> Dropout(0.5)(jnp.ones((2, 3)), training=True).shape
     (2, 3)
     """
@@ -116,7 +116,6 @@ class SpatialDropout1D(_SpatialDropout):
 
     Shapes: `(batch, steps, channels)`, unchanged.
 
-    >>> import jax.numpy as jnp
     >>> SpatialDropout1D(0.5)(jnp.ones((2, 3, 4))).shape
     (2, 3, 4)
     """
@@ -143,7 +142,6 @@ class SpatialDropout2D(_SpatialDropoutImage):
     Shapes: `(batch, height, width, channels)`, unchanged; channels second with
     `"channels_first"`.
 
-    >>> import jax.numpy as jnp
     >>> SpatialDropout2D(0.5)(jnp.ones((2, 3, 3, 4))).shape
     (2, 3, 3, 4)
     """
@@ -157,7 +155,6 @@ class SpatialDropout3D(_SpatialDropoutImage):
     Shapes: `(batch, a, b, c, channels)`, unchanged; channels second with
     `"channels_first"`.
 
-    >>> import jax.numpy as jnp
     >>> SpatialDropout3D(0.5)(jnp.ones((2, 3, 3, 3, 4))).shape
     (2, 3, 3, 3, 4)
     """
@@ -170,7 +167,6 @@ class GaussianDropout(_Noise):
 
     Shapes: `s -> s`. (Srivastava et al., 2014)
 
-    >>> import jax.numpy as jnp
     >>> GaussianDropout(0.2)(jnp.ones((2, 3)), training=True).shape
     (2, 3)
     """
@@ -196,7 +192,6 @@ class GaussianDropout(_Noise):
 class GaussianNoise(_Noise):
     """Add noise in training, `y = x + N(0, stddev²)`. Shapes: `s -> s`.
 
-    >>> import jax.numpy as jnp
     >>> GaussianNoise(0.1)(jnp.ones((2, 3)), training=True).shape
     (2, 3)
     """
@@ -216,3 +211,76 @@ class GaussianNoise(_Noise):
             dtype=self.compute_dtype,
             seed=self.seed_generator,
         )
+
+
+class AlphaDropout(_Noise):
+    """Dropout that keeps the mean and variance of what `selu` gives.
+
+        y = a · (x where kept, else -α·λ) + b,   α ≈ 1.6733, λ ≈ 1.0507 of selu
+
+    with `a` and `b` such that inputs of mean 0 and variance 1 keep both; in training
+    only. `noise_shape` as in `Dropout`. Shapes: `s -> s`. (Klambauer et al., 2017)
+
+    >>> AlphaDropout(0.5)(jnp.ones((2, 3)), training=True).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Iterable[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        share("AlphaDropout", "rate", rate, below_one=True)
+        super().__init__(rate, seed, **kwargs)
+        self.rate = rate
+        self.noise_shape = _noise_shape("AlphaDropout", noise_shape)
+
+    def call(self, inputs: jax.Array, training: bool | None = False) -> jax.Array:
+        """The inputs, disturbed in training."""
+        if not self._disturbs(training):
+            return inputs
+        sizes = self.noise_shape or (None,) * inputs.ndim
+        shape = [
+            own if size is None else size
+            for own, size in zip(inputs.shape, sizes, strict=True)
+        ]
+        kept = random.uniform(shape, seed=self.seed_generator) >= self.rate
+        low = -_SELU_ALPHA * _SELU_SCALE
+        a = ((1 - self.rate) * (1 + self.rate * low**2)) ** -0.5
+        b = -a * low * self.rate
+        return jnp.where(kept, a * inputs + b, jnp.asarray(a * low + b, inputs.dtype))
+
+
+_SELU_ALPHA = 1.6732632423543772
+_SELU_SCALE = 1.0507009873554805
+
+
+class ActivityRegularization(Layer):
+    """The inputs unchanged; `l1 · Σ|x| + l2 · Σx²` for each sample joins the loss.
+
+    Shapes: `s -> s`.
+
+    >>> layer = ActivityRegularization(l2=0.5)
+    >>> y = layer(jnp.array([[2.0]]))
+    >>> [float(loss) for loss in layer.losses]
+    [2.0]
+    """
+
+    supports_masking = True
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
+        self.l1, self.l2 = l1, l2
+        self.built = True
+
+    def call(self, inputs: jax.Array) -> jax.Array:
+        """The inputs."""
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the regularizer follows from them."""
+        config = super().get_config()
+        del config["activity_regularizer"]
+        return config
