@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
 from typing import Any, Self
 
 import jax
@@ -39,7 +41,7 @@ from kerasnb.core.graph import (
     output_spec,
 )
 from kerasnb.core.masks import get_mask, set_mask
-from kerasnb.core.registry import is_library
+from kerasnb.core.registry import custom_object_scope, is_library
 from kerasnb.core.state import bind, functional, outside
 from kerasnb.core.variable import Variable
 from kerasnb.layers.input_spec import InputSpec, check_inputs
@@ -72,6 +74,9 @@ class Layer(Operation, Displayable):
 
     _UNTRACKED = frozenset({"_config", "_inbound_nodes", "_losses", "_build_shapes"})
 
+    # What belongs to this object and this process, and is not copied or pickled.
+    _UNCOPIED = frozenset({"_programs", "run"})
+
     supports_masking: bool = False
     _is_quantized: bool = False
     input_spec: Any = None
@@ -83,6 +88,8 @@ class Layer(Operation, Displayable):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
             cls.build = _remember_build(cls.__dict__["build"])  # type: ignore
+        if is_library(cls):
+            _show_parameters(cls)
 
     def __init__(
         self,
@@ -117,6 +124,9 @@ class Layer(Operation, Displayable):
                 f"{type(self).__name__} has no argument `{unknown}`."
                 f"{suggest(unknown, known)}"
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k not in self._UNCOPIED}
 
     # --- To be written by subclasses --------------------------------------------------
 
@@ -162,7 +172,9 @@ class Layer(Operation, Displayable):
         dtype = dtypes.standardize_dtype(dtype or self.variable_dtype)
         if initializer is None:
             initializer = "glorot_uniform" if dtypes.is_float(dtype) else "zeros"
-        with naming.name_scope(self.name) if not self._in_scope() else _nothing():
+        # After `build`, too, a weight belongs under the path that the layer has by now.
+        scope = self._scope() if self._path else naming.name_scope(self.name)
+        with _nothing() if self._in_scope() else scope:
             variable = Variable(
                 initializers.get(initializer),
                 shape=shape,
@@ -436,6 +448,7 @@ class Layer(Operation, Displayable):
                 if any_symbolic(args, kwargs):
                     return self.symbolic_call(*args, **user_kwargs)
                 outputs = self._run(*args, **kwargs)
+                self._pass_mask_on(inputs, outputs, kwargs.get("mask"))
         except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
             raise self._explain(error, args, kwargs) from error
         finally:
@@ -445,7 +458,6 @@ class Layer(Operation, Displayable):
                 # For one sample: the strength must not depend on the batch size.
                 samples = max(1, output.shape[0]) if output.ndim else 1
                 self.add_loss(self.activity_regularizer(output) / samples)
-        self._pass_mask_on(inputs, outputs)
         return outputs
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
@@ -477,7 +489,7 @@ class Layer(Operation, Displayable):
 
         def placeholder(shape: Any) -> Any:
             if _is_shape(shape):
-                return KerasTensor(shape, self.compute_dtype)
+                return KerasTensor(shape, self.input_dtype)
             if isinstance(shape, dict):
                 return {k: placeholder(v) for k, v in shape.items()}
             return [placeholder(s) for s in shape]
@@ -580,10 +592,10 @@ class Layer(Operation, Displayable):
             if any(mask is not None for mask in leaves(masks)):
                 kwargs[name] = masks
 
-    def _pass_mask_on(self, inputs: Any, outputs: Any) -> None:
+    def _pass_mask_on(self, inputs: Any, outputs: Any, given: Any) -> None:
         if not self.supports_masking:
             return
-        previous = map_structure(get_mask, inputs)
+        previous = map_structure(get_mask, inputs) if given is None else given
         overridden = type(self).compute_mask is not Layer.compute_mask
         if not overridden and all(mask is None for mask in leaves(previous)):
             return
@@ -680,14 +692,18 @@ class Layer(Operation, Displayable):
             config["activity_regularizer"] = serialize(self.activity_regularizer)
         return {**config, **base}
 
+    def _saved_variables(self) -> list[Variable]:
+        """The layer's own variables in the order in which files hold them."""
+        return self._own_variables()
+
     def save_own_variables(self, store: dict[str, Any]) -> None:
         """Put the layer's own variables into `store`, numbered."""
-        for i, variable in enumerate(self._own_variables()):
+        for i, variable in enumerate(self._saved_variables()):
             store[str(i)] = variable
 
     def load_own_variables(self, store: Any) -> None:
         """Take the layer's own variables from `store`, numbered."""
-        own = self._own_variables()
+        own = self._saved_variables()
         if len(store.keys()) != len(own):
             hint = "" if self.built else " It is not built; call it on data first."
             raise ValueError(
@@ -709,13 +725,19 @@ class Layer(Operation, Displayable):
         return f"{type(self).__name__} `{self.name}`"
 
     def _explain(self, error: Exception, args: tuple, kwargs: dict) -> Exception:
-        """The same error with the layer and the shapes, when JAX or NumPy raised it."""
+        """The same error with the layer, and the shapes when JAX or NumPy raised it."""
+        if getattr(error, "layer", None):
+            return error
         frames = traceback.extract_tb(error.__traceback__)
         raised_in = frames[-1].filename.replace("\\", "/") if frames else ""
-        foreign = any(f"/{package}/" in raised_in for package in ("jax", "numpy"))
-        if not foreign or getattr(error, "layer", None):
-            if not hasattr(error, "layer"):
-                error.layer = self  # type: ignore[attr-defined]
+        others = ("jax", "numpy", "opt_einsum")
+        foreign = any(f"/{package}/" in raised_in for package in others)
+        by_us = raised_in.startswith(_PACKAGE)
+        if not foreign and not (by_us and type(error) not in _SENTENCES):
+            named = type(self).__name__ in str(error) or f"`{self.name}`" in str(error)
+            if by_us and not named:  # it comes from an op, say
+                error = type(error)(f"{self._who()}: {error}")
+            error.layer = self  # type: ignore[attr-defined]
             return error
         arrays = [x for x in leaves((args, kwargs)) if hasattr(x, "shape")]
         shapes = ", ".join(str(tuple(x.shape)) for x in arrays) or show(args)
@@ -730,11 +752,16 @@ class Layer(Operation, Displayable):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         """A layer like the one whose `get_config` gave `config`, with new weights."""
-        return super().from_config(config)
+        with custom_object_scope(custom_objects):
+            return super().from_config(config)
 
 
+_SENTENCES = (TypeError, ValueError)  # what our own messages are raised as
+_PACKAGE = str(Path(__file__).parents[1]).replace("\\", "/") + "/"
 _BASE_ARGUMENTS = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 _NOT_CONFIG = {"dtype_policy", "autocast"}
 _LEGACY = {"input_shape", "input_dim"}
@@ -788,6 +815,32 @@ def _remember_build(build: Callable) -> Callable:
         self.built = True
 
     return wrapped
+
+
+def _show_parameters(cls: type[Layer]) -> None:
+    """Let methods that work for all layers show the parameters of this class.
+
+    Not for users' classes: what pickles a class by value would meet the copies.
+    """
+    for name, like in (
+        ("__call__", cls.call),
+        ("compute_output_spec", cls.call),
+        ("compute_output_shape", cls.build),
+    ):
+        general = getattr(Layer, name)
+        if getattr(cls, name).__code__ is not general.__code__:
+            continue
+        method: Any = FunctionType(
+            general.__code__, general.__globals__, name, closure=general.__closure__
+        )
+        functools.update_wrapper(method, general)
+        shown = list(inspect.signature(like).parameters.values())
+        shown[1:2] = [p.replace(default=p.empty) for p in shown[1:2]]
+        if name == "__call__" and shown[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+            # Every layer takes `training` and `mask`, used or not.
+            shown.append(inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD))
+        method.__signature__ = inspect.Signature(shown)
+        setattr(cls, name, method)
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from kerasnb.core import state as core_state
 from kerasnb.core.errors import check
 from kerasnb.core.graph import leaves, map_structure
 from kerasnb.core.naming import to_snake_case
-from kerasnb.core.registry import is_library
+from kerasnb.core.registry import custom_object_scope, is_library
 from kerasnb.core.variable import Variable
 from kerasnb.layers.arguments import positive_int
 from kerasnb.layers.cells import (
@@ -175,18 +175,35 @@ class RNN(Layer):
     ) -> Any:
         """The last output or all of them, and with `return_state` the states."""
         states = self._start(sequences, initial_state)
-        outputs, states = self._loop_now(sequences, states, mask, training)
-        outputs = outputs.astype(self.compute_dtype)
+        last, outputs, states = self.inner_loop(sequences, states, mask, training)
+        output = (outputs if self.return_sequences else last).astype(self.compute_dtype)
         if self.stateful:
             kept = zip(_boxes(self.states), jax.tree.leaves(states), strict=True)
             for variable, value in kept:
                 variable.assign(value)
-        output = outputs[0 if self.go_backwards else -1]
-        if self.return_sequences:
-            output = jnp.swapaxes(outputs[::-1] if self.go_backwards else outputs, 0, 1)
         if not self.return_state:
             return output
         return (output, *jax.tree.map(lambda s: s.astype(self.compute_dtype), states))
+
+    def inner_loop(
+        self,
+        sequences: Array,
+        initial_state: Any,
+        mask: Array | None,
+        training: bool | None = False,
+    ) -> tuple[Array, Array, Any]:
+        """The last output, all outputs and the last states; for subclasses to change.
+
+        Without `return_sequences` the last output stands for all.
+        """
+        if not isinstance(initial_state, list | tuple):
+            initial_state = [initial_state]
+        outputs, states = self._loop_now(sequences, initial_state, mask, training)
+        last = outputs[0 if self.go_backwards else -1]
+        if not self.return_sequences:
+            return last, last[:, None], states
+        outputs = outputs[::-1] if self.go_backwards else outputs
+        return last, jnp.swapaxes(outputs, 0, 1), states
 
     def _loop(
         self, training: bool | None, sequences: Array, states: Any, mask: Array | None
@@ -195,8 +212,8 @@ class RNN(Layer):
         steps = jnp.swapaxes(sequences, 0, 1)
         real = None if mask is None else _step_mask(mask)
         steady = getattr(self.cell, "steady_dropout", None)
-        with steady(steps[0], states, training) if steady else nullcontext():
-            step, steps = self._step(steps, training)
+        with steady(steps[0], states, training) if steady else nullcontext() as drawn:
+            step, steps = self._step(steps, training, drawn)
             states, outputs = scan_steps(
                 self,
                 self._masked(step) if real is not None else step,
@@ -236,11 +253,6 @@ class RNN(Layer):
         core_state.write(seeds, values[: len(seeds)])
         return out
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Compiled programs belong to this object and this process.
-        state = self.__dict__
-        return {name: value for name, value in state.items() if name != "_programs"}
-
     def _start(self, sequences: Array, initial_state: Any) -> list[Any]:
         batch = sequences.shape[0]
         if initial_state is None:
@@ -262,11 +274,13 @@ class RNN(Layer):
                 f"{expected}; it got a batch of {batch}."
             )
 
-    def _step(self, steps: Array, training: bool | None) -> tuple[Callable, Array]:
+    def _step(
+        self, steps: Array, training: bool | None, drawn: Any
+    ) -> tuple[Callable, Array]:
         """The function for one step, and what it takes of each step."""
         cell = self.cell
         if self._projects_at_once():
-            masks, state_masks = cell._drawn
+            masks, state_masks = drawn
             projected = cell._project(steps, masks)
 
             def advance(states: Any, z: Array) -> tuple[Any, Array]:
@@ -289,7 +303,7 @@ class RNN(Layer):
         """
         return (
             isinstance(self.cell, GatedCell)
-            and type(self.cell).call is GatedCell.call
+            and is_library(type(self.cell).call)
             and self.cell.dtype_policy == self.dtype_policy
             and jax.default_backend() != "cpu"
         )
@@ -313,10 +327,10 @@ class RNN(Layer):
 
         return masked
 
-    def compute_mask(self, sequences: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, _: Any, mask: Any) -> Any:
         """The mask of the sequence, where one comes out; states have none."""
-        mask = jax.tree.leaves(previous_mask)
-        output = mask[0] if mask and self.return_sequences else None
+        masks = jax.tree.leaves(mask)
+        output = masks[0] if masks and self.return_sequences else None
         if not self.return_state:
             return output
         return [output, *(None for _ in self.state_size)]
@@ -331,7 +345,7 @@ def _settings(layer: Layer) -> list[tuple[str, Any]]:
     """What a program was compiled for: all plain attributes and all functions."""
 
     def counts(value: Any) -> bool:
-        plain = isinstance(value, bool | int | float | str | None)
+        plain = isinstance(value, bool | int | float | str | tuple | None)
         return plain or (callable(value) and not isinstance(value, Layer))
 
     return [(name, value) for name, value in vars(layer).items() if counts(value)]
@@ -356,7 +370,7 @@ def _same_form(states: Any, new: Any) -> Any:
     return jax.tree.map(lambda old, s: s.astype(old.dtype), states, new)
 
 
-class _OfCell:
+class OfCell:
     """An attribute of the layer that is the cell's."""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -366,30 +380,29 @@ class _OfCell:
         return self if layer is None else getattr(layer.cell, self.name)
 
 
-class _OneCellRNN(RNN):
+class OneCellRNN(RNN):
     """A recurrent layer that makes its own cell and shows the cell's settings."""
 
-    units = _OfCell()
-    activation = _OfCell()
-    recurrent_activation = _OfCell()
-    use_bias = _OfCell()
-    kernel_initializer = _OfCell()
-    recurrent_initializer = _OfCell()
-    bias_initializer = _OfCell()
-    kernel_regularizer = _OfCell()
-    recurrent_regularizer = _OfCell()
-    bias_regularizer = _OfCell()
-    kernel_constraint = _OfCell()
-    recurrent_constraint = _OfCell()
-    bias_constraint = _OfCell()
-    dropout = _OfCell()
-    recurrent_dropout = _OfCell()
-    seed = _OfCell()
+    units = OfCell()
+    activation = OfCell()
+    recurrent_activation = OfCell()
+    use_bias = OfCell()
+    kernel_initializer = OfCell()
+    recurrent_initializer = OfCell()
+    bias_initializer = OfCell()
+    kernel_regularizer = OfCell()
+    recurrent_regularizer = OfCell()
+    bias_regularizer = OfCell()
+    kernel_constraint = OfCell()
+    recurrent_constraint = OfCell()
+    bias_constraint = OfCell()
+    dropout = OfCell()
+    recurrent_dropout = OfCell()
+    seed = OfCell()
 
     def __init__(
         self,
         cell: type[GatedCell],
-        units: int,
         recipe: dict[str, Any],
         return_sequences: bool,
         return_state: bool,
@@ -398,12 +411,10 @@ class _OneCellRNN(RNN):
         unroll: bool,
         **kwargs: Any,
     ) -> None:
-        units = positive_int(type(self).__name__, "units", units)
         if "implementation" in kwargs:
             del self._config["implementation"]
             recipe["implementation"] = kwargs.pop("implementation")
         made = cell(
-            units,
             **recipe,
             dtype=kwargs.get("dtype"),
             trainable=kwargs.get("trainable", True),
@@ -418,11 +429,21 @@ class _OneCellRNN(RNN):
             unroll,
             **kwargs,
         )
-        self._config.setdefault("zero_output_for_mask", False)
+        for option in ("unroll", "zero_output_for_mask"):
+            self._config.setdefault(option, False)
         self.input_spec = InputSpec(ndim=3)
 
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
+        """A layer like the one whose `get_config` returned `config`."""
+        # As it is: the cell makes the initializers when their turn comes.
+        with custom_object_scope(custom_objects):
+            return cls(**config)
 
-class SimpleRNN(_OneCellRNN):
+
+class SimpleRNN(OneCellRNN):
     """The plain recurrent layer, `h' = activation(x · kernel + h · recurrent + bias)`.
 
     The options beside the cell's (`SimpleRNNCell`) are those of `RNN`.
@@ -460,6 +481,7 @@ class SimpleRNN(_OneCellRNN):
         **kwargs: Any,
     ) -> None:
         recipe = {
+            "units": positive_int(type(self).__name__, "units", units),
             "activation": activation,
             "use_bias": use_bias,
             "kernel_initializer": kernel_initializer,
@@ -477,7 +499,6 @@ class SimpleRNN(_OneCellRNN):
         }
         super().__init__(
             SimpleRNNCell,
-            units,
             recipe,
             return_sequences,
             return_state,
@@ -488,14 +509,8 @@ class SimpleRNN(_OneCellRNN):
             **kwargs,
         )
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """A layer like the one whose `get_config` returned `config`."""
-        # As it is: the cell must draw its seed before the initializers do.
-        return cls(**config)
 
-
-class _CudnnRNN(_OneCellRNN):
+class _CudnnRNN(OneCellRNN):
     """A recurrent layer with Keras' `use_cudnn`, which changes no results."""
 
     def __init__(self, *args: Any, use_cudnn: Any, **kwargs: Any) -> None:
@@ -524,7 +539,7 @@ class LSTM(_CudnnRNN):
     (2, 5, 4)
     """
 
-    unit_forget_bias = _OfCell()
+    unit_forget_bias = OfCell()
 
     def __init__(
         self,
@@ -555,6 +570,7 @@ class LSTM(_CudnnRNN):
         **kwargs: Any,
     ) -> None:
         recipe = {
+            "units": positive_int(type(self).__name__, "units", units),
             "activation": activation,
             "recurrent_activation": recurrent_activation,
             "use_bias": use_bias,
@@ -574,7 +590,6 @@ class LSTM(_CudnnRNN):
         }
         super().__init__(
             LSTMCell,
-            units,
             recipe,
             return_sequences,
             return_state,
@@ -603,7 +618,7 @@ class GRU(_CudnnRNN):
     (2, 5, 4)
     """
 
-    reset_after = _OfCell()
+    reset_after = OfCell()
 
     def __init__(
         self,
@@ -634,6 +649,7 @@ class GRU(_CudnnRNN):
         **kwargs: Any,
     ) -> None:
         recipe = {
+            "units": positive_int(type(self).__name__, "units", units),
             "activation": activation,
             "recurrent_activation": recurrent_activation,
             "use_bias": use_bias,
@@ -653,7 +669,6 @@ class GRU(_CudnnRNN):
         }
         super().__init__(
             GRUCell,
-            units,
             recipe,
             return_sequences,
             return_state,

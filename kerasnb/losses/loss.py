@@ -242,7 +242,9 @@ def class_of_function(
             setattr(self, option, given[option])
 
     __init__.__signature__ = signature  # type: ignore[attr-defined]
-    __init__.__qualname__, __init__.__module__ = f"{title}.__init__", base.__module__
+    # The room, where the class is found by its name, also when it is unpickled.
+    room = base.__module__.rpartition(".")[0]
+    __init__.__qualname__, __init__.__module__ = f"{title}.__init__", room
     return type(
         title,
         (base,),
@@ -250,7 +252,7 @@ def class_of_function(
             "__init__": __init__,
             # The example is one of calling the function.
             "__doc__": (fn.__doc__ or "").partition("    >>>")[0].rstrip(),
-            "__module__": base.__module__,
+            "__module__": room,
             **body,
         },
     )

@@ -140,3 +140,17 @@ def test_a_copy_gives_the_same_outputs_from_weights_of_its_own(make, copied):
     again = copied(model)
     assert_same_outputs(again, model, data_for(model))
     assert not {*map(id, again.weights)} & {*map(id, model.weights)}
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, _pickled], ids=["deepcopy", "pickle"]
+)
+def test_a_copy_of_a_trained_model_trains_on(copied):
+    model = nb.Sequential([nb.layers.Input((2,)), nb.layers.Dense(1)])
+    model.compile("adam", "mse", metrics=["mae"])
+    x = np.ones((4, 2), "float32")
+    model.fit(x, x[:, :1], verbose=0)
+    again = copied(model)
+    histories = [m.fit(x, x[:, :1], verbose=0).history for m in (model, again)]
+    assert histories[0] == histories[1]
+    assert_same_outputs(again, model, x)
