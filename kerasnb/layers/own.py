@@ -4,11 +4,12 @@
 class, whose constructor, `build` and `call` follow the plan.
 """
 
+import ast
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from types import CodeType
 from typing import Any, Self, TypeVar, overload
 
 import numpy as np
@@ -72,8 +73,8 @@ class Weight:
         shape: list[Size] = []
         for text, code in self.sizes:
             try:
-                size = eval(code, {"__builtins__": {}}, known)
-            except NameError:
+                size = _compute(code, known)
+            except KeyError:
                 raise ValueError(
                     f"{who}: the axis `{text}` of the weight `{name}` is not known. "
                     f"An axis is one of {', '.join(known)}, or a number."
@@ -429,15 +430,45 @@ def _words(shape: Any) -> list[str | int]:
     return [*shape] if isinstance(shape, Iterable) else [shape]
 
 
-def _compile(word: str | int) -> tuple[str, CodeType]:
+# The arithmetic that sizes may be made of.
+_OPERATORS: dict[type, Callable] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Pow: operator.pow,
+}
+
+
+def _compile(word: str | int) -> tuple[str, ast.expr]:
     text = str(word)
     try:
-        return text, compile(text, "<axis>", "eval")
+        parsed = ast.parse(text, mode="eval").body
+        _compute(parsed, _AnyName())
     except SyntaxError:
         raise ValueError(
             f"`{text}` is not the size of an axis: write a name, a number or "
-            "arithmetic without blanks, as in `2*units`."
+            "arithmetic (+ - * // **) without blanks, as in `2*units`."
         ) from None
+    return text, parsed
+
+
+def _compute(size: ast.expr, known: Mapping[str, Any]) -> Any:
+    match size:
+        case ast.Name(id=name):
+            return known[name]
+        case ast.Constant(value=int(value)):
+            return value
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+            return _OPERATORS[type(op)](_compute(left, known), _compute(right, known))
+    raise SyntaxError(ast.unparse(size))
+
+
+class _AnyName(dict):
+    """Every name stands for 1, to try out arithmetic."""
+
+    def __missing__(self, name: str) -> int:
+        return 1
 
 
 def _misfit(who: str, argument: str, expected: str, shape: Any) -> ValueError:
