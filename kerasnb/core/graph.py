@@ -5,6 +5,7 @@ the result (`output_spec`), hands out new `KerasTensor`s and remembers the call 
 `Node`. `Function` replays the nodes between given inputs and outputs on real arrays.
 """
 
+import contextlib
 import functools
 import operator
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,11 @@ R = TypeVar("R")
 # Large, for wide windows and many strides; far apart, to differ when divided; and with
 # many divisors, so that an unknown axis can be split into equal parts.
 _PROBES = (840, 2520)
+
+
+def is_probe(length: int) -> bool:
+    """Whether an axis of that length may stand for one of unknown length."""
+    return length in _PROBES
 
 
 class KerasTensor:
@@ -116,6 +122,11 @@ def output_spec(fn: Callable, *args: Any, **kwargs: Any) -> Any:
     """
     flat, tree = jax.tree.flatten((args, kwargs), is_leaf=_is_leaf)
     where = [i for i, x in enumerate(flat) if isinstance(x, KerasTensor)]
+    if any(flat[i].dtype == "string" for i in where):
+        raise ValueError(
+            "The input is text, and JAX computes with numbers: put TextVectorization, "
+            "StringLookup or Hashing before."
+        )
 
     def run(*arrays: Any) -> Any:
         full = list(flat)
@@ -134,15 +145,44 @@ def output_spec(fn: Callable, *args: Any, **kwargs: Any) -> Any:
         ]
         return jax.eval_shape(run, *specs)
 
-    first = probe(_PROBES[0])
     unknown = any(None in flat[i].shape for i in where)
-    second = probe(_PROBES[1]) if unknown else first
+    forced = None
+    try:
+        first = probe(_PROBES[0])
+    except (TypeError, ValueError):
+        # An unknown axis may have to be as long as a known one.
+        first = forced = None
+        for forced in sorted(_lengths((args, kwargs))) if unknown else ():
+            with contextlib.suppress(TypeError, ValueError):
+                first = probe(forced)
+                break
+        if first is None:
+            raise
+    second = probe(_PROBES[1]) if unknown and forced is None else first
+    if len(jax.tree.leaves(first)) != len(jax.tree.leaves(second)):
+        raise ValueError(
+            f"{getattr(fn, '__name__', 'call')}: how many results there are depends on "
+            "an axis whose length is unknown (None) here."
+        )
 
     def merge(a: Any, b: Any) -> KerasTensor:
-        shape = [p if p == q else None for p, q in zip(a.shape, b.shape, strict=True)]
+        shape = [
+            p if p == q and p != forced else None
+            for p, q in zip(a.shape, b.shape, strict=True)
+        ]
         return KerasTensor(shape, a.dtype.name)
 
     return jax.tree.map(merge, first, second)
+
+
+def _lengths(value: Any) -> set[int]:
+    """What a call's arguments may tell about the length of an axis; or it is 1."""
+    if isinstance(value, dict):
+        return _lengths(list(value.values()))
+    if isinstance(value, list | tuple):
+        return {len(value)}.union(*(_lengths(item) for item in value))
+    known = (value,) if isinstance(value, int) else getattr(value, "shape", ())
+    return {1, *(n for n in known if n is not None and 0 < n < _PROBES[0])}
 
 
 class Node:

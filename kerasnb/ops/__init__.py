@@ -1,5 +1,6 @@
 """`keras.ops`: functions of arrays, and of placeholders in functional models."""
 
+from kerasnb.ops import image as image
 from kerasnb.ops.arrange import append as append
 from kerasnb.ops.arrange import array_split as array_split
 from kerasnb.ops.arrange import broadcast_to as broadcast_to
@@ -41,6 +42,11 @@ from kerasnb.ops.arrange import vander as vander
 from kerasnb.ops.arrange import view as view
 from kerasnb.ops.arrange import vsplit as vsplit
 from kerasnb.ops.arrange import vstack as vstack
+from kerasnb.ops.blocks import depth_to_space as depth_to_space
+from kerasnb.ops.blocks import fold as fold
+from kerasnb.ops.blocks import rearrange as rearrange
+from kerasnb.ops.blocks import space_to_depth as space_to_depth
+from kerasnb.ops.blocks import unfold as unfold
 from kerasnb.ops.convolution import conv as conv
 from kerasnb.ops.convolution import conv_transpose as conv_transpose
 from kerasnb.ops.convolution import depthwise_conv as depthwise_conv
@@ -68,6 +74,25 @@ from kerasnb.ops.core import switch as switch
 from kerasnb.ops.core import unstack as unstack
 from kerasnb.ops.core import vectorized_map as vectorized_map
 from kerasnb.ops.core import while_loop as while_loop
+from kerasnb.ops.linalg import cholesky as cholesky
+from kerasnb.ops.linalg import cholesky_inverse as cholesky_inverse
+from kerasnb.ops.linalg import det as det
+from kerasnb.ops.linalg import eig as eig
+from kerasnb.ops.linalg import eigh as eigh
+from kerasnb.ops.linalg import inv as inv
+from kerasnb.ops.linalg import jvp as jvp
+from kerasnb.ops.linalg import logdet as logdet
+from kerasnb.ops.linalg import lstsq as lstsq
+from kerasnb.ops.linalg import lu_factor as lu_factor
+from kerasnb.ops.linalg import matrix_rank as matrix_rank
+from kerasnb.ops.linalg import norm as norm
+from kerasnb.ops.linalg import pinv as pinv
+from kerasnb.ops.linalg import qr as qr
+from kerasnb.ops.linalg import slogdet as slogdet
+from kerasnb.ops.linalg import solve as solve
+from kerasnb.ops.linalg import solve_triangular as solve_triangular
+from kerasnb.ops.linalg import svd as svd
+from kerasnb.ops.math import cdist as cdist
 from kerasnb.ops.math import erf as erf
 from kerasnb.ops.math import erfc as erfc
 from kerasnb.ops.math import erfinv as erfinv
@@ -299,6 +324,20 @@ from kerasnb.ops.numpy import vectorize as vectorize
 from kerasnb.ops.numpy import where as where
 from kerasnb.ops.numpy import zeros as zeros
 from kerasnb.ops.numpy import zeros_like as zeros_like
+from kerasnb.ops.pooling import adaptive_average_pool as adaptive_average_pool
+from kerasnb.ops.pooling import adaptive_max_pool as adaptive_max_pool
 from kerasnb.ops.pooling import average_pool as average_pool
 from kerasnb.ops.pooling import max_pool as max_pool
+from kerasnb.ops.sequences import ctc_decode as ctc_decode
 from kerasnb.ops.sequences import ctc_loss as ctc_loss
+from kerasnb.ops.signal import extract_sequences as extract_sequences
+from kerasnb.ops.signal import fft as fft
+from kerasnb.ops.signal import fft2 as fft2
+from kerasnb.ops.signal import ifft2 as ifft2
+from kerasnb.ops.signal import irfft as irfft
+from kerasnb.ops.signal import istft as istft
+from kerasnb.ops.signal import polar as polar
+from kerasnb.ops.signal import rfft as rfft
+from kerasnb.ops.signal import stft as stft
+from kerasnb.ops.signal import view_as_complex as view_as_complex
+from kerasnb.ops.signal import view_as_real as view_as_real

@@ -40,6 +40,7 @@ class Geometry(NamedTuple):
     dilation: tuple[int, ...]
     images: tuple[int, ...]
     window: tuple[int, ...]
+    groups: int = 1
 
     @property
     def spread(self) -> tuple[int, ...]:

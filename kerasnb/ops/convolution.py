@@ -8,13 +8,15 @@ there than outside of the loop.
 A convolution is bilinear, and so are both of its gradients; each of the three is the
 derivative of the others. `conv_p` is one JAX primitive for all three. On the CPU each
 is lowered to what is fast there: canonical convolutions, a matrix product for 1x1
-kernels, patches and a matrix product for a few input channels. Elsewhere it is
+kernels, patches and a matrix product for a few input channels, shifted images for
+channels by themselves (10 to 80 times faster), one group at a time. Elsewhere it is
 lowered to JAX's own convolution and its gradients. Because it is a primitive, it can
 be differentiated any number of times, forwards and backwards, batched and compiled.
 """
 
 import functools
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -181,7 +183,10 @@ def conv_transpose(
         pads.append((window - 1 - before, window - 1 - after))
         sizes.append(size)
     geometry = Geometry(strides, tuple(pads), dilation, tuple(sizes), kernel.shape[:-2])
-    out = _bind(images, kernel, "inputs", geometry)
+    if jnp.issubdtype(images.dtype, jnp.floating):
+        out = _bind(images, kernel, "inputs", geometry)
+    else:
+        out = _inputs(images, kernel, geometry)
     return jnp.moveaxis(out, -1, 1) if first else out
 
 
@@ -204,8 +209,9 @@ def _transpose_padding(
 
 
 def _conv(images: Array, kernel: Array, geometry: Geometry, groups: int) -> Array:
-    if groups > 1 or not jnp.issubdtype(kernel.dtype, jnp.floating):
-        return _plain_conv(images, kernel, geometry, groups)
+    geometry = geometry._replace(groups=groups)
+    if not jnp.issubdtype(kernel.dtype, jnp.floating):
+        return _plain_conv(images, kernel, geometry)
     return _bind(images, kernel, "outputs", geometry)
 
 
@@ -251,9 +257,7 @@ def _numbers(rank: int) -> tuple[str, str, str]:
     return f"N{axes}C", f"{axes}IO", f"N{axes}C"
 
 
-def _plain_conv(
-    images: Array, kernel: Array, geometry: Geometry, groups: int = 1
-) -> Array:
+def _plain_conv(images: Array, kernel: Array, geometry: Geometry) -> Array:
     return lax.conv_general_dilated(
         images,
         kernel,
@@ -261,7 +265,7 @@ def _plain_conv(
         geometry.pads,
         rhs_dilation=geometry.dilation,
         dimension_numbers=_numbers(len(geometry.strides)),
-        feature_group_count=groups,
+        feature_group_count=geometry.groups,
     )
 
 
@@ -270,11 +274,11 @@ def _plain(a: Array, b: Array, *, wanted: str, geometry: Geometry) -> Array:
     if wanted == "outputs":
         return _plain_conv(a, b, geometry)
     if wanted == "inputs":
-        shape = (a.shape[0], *geometry.images, b.shape[-2])
+        shape = (a.shape[0], *geometry.images, b.shape[-2] * geometry.groups)
         like = jax.ShapeDtypeStruct(shape, a.dtype)
         (out,) = jax.linear_transpose(lambda x: _plain_conv(x, b, geometry), like)(a)
         return out
-    shape = (*geometry.window, a.shape[-1], b.shape[-1])
+    shape = (*geometry.window, a.shape[-1] // geometry.groups, b.shape[-1])
     like = jax.ShapeDtypeStruct(shape, a.dtype)
     (out,) = jax.linear_transpose(lambda w: _plain_conv(a, w, geometry), like)(b)
     return out
@@ -285,6 +289,15 @@ def _plain(a: Array, b: Array, *, wanted: str, geometry: Geometry) -> Array:
 
 def _canonical(a: Array, b: Array, *, wanted: str, geometry: Geometry) -> Array:
     """Each of the three maps as a canonical convolution, or without one."""
+    if geometry.groups > 1:
+        channels = b.shape[-2] if wanted != "kernel" else a.shape[-1] // geometry.groups
+        # What is unrolled must not grow without bounds.
+        unrolled = math.prod(geometry.window) * b.shape[-1] // geometry.groups
+        if channels == 1 and unrolled <= 64:
+            return _depthwise(a, b, wanted, geometry)
+        if geometry.groups <= 32:
+            return _by_group(a, b, wanted, geometry)
+        return _plain(a, b, wanted=wanted, geometry=geometry)
     if all(k == 1 for k in geometry.window) and not any(map(any, geometry.pads)):
         return _pointwise(a, b, wanted, geometry)
     if wanted != "inputs" and _is_narrow(a.shape[-1], geometry):
@@ -293,13 +306,63 @@ def _canonical(a: Array, b: Array, *, wanted: str, geometry: Geometry) -> Array:
             return patches @ b.reshape(-1, b.shape[-1])
         product = _over_positions(patches, b)
         return product.reshape(*geometry.window, a.shape[-1], b.shape[-1])
+    # Sums of products that are rounded to 16 bits would be coarse.
+    few = math.prod(geometry.window) <= 64 and a.dtype.itemsize >= 4
+    if len(geometry.window) == 3 and few:
+        return _by_place(a, b, wanted, geometry)
     if wanted == "outputs":
         return _plain_conv(a, b, geometry)
     return (_inputs if wanted == "inputs" else _kernel)(a, b, geometry)
 
 
+def _by_place(a: Array, b: Array, wanted: str, geometry: Geometry) -> Array:
+    """One matrix product for each place of the window: for three axes.
+
+    Measured there: up to 5 times faster than a convolution, 100 times for `inputs` with
+    strides. With two axes it gains nothing.
+    """
+    if wanted == "kernel":
+        places = [_over_positions(part, b) for part in _shifts(a, geometry)]
+        return jnp.stack(places).reshape(*geometry.window, *places[0].shape)
+    numbers = b.reshape(-1, *b.shape[-2:])
+    if wanted == "outputs":
+        pairs = zip(_shifts(a, geometry), numbers, strict=True)
+        return functools.reduce(operator.add, (part @ number for part, number in pairs))
+    zero, terms = jnp.zeros((), a.dtype), []
+    for index, number in zip(np.ndindex(geometry.window), numbers, strict=True):
+        edges = []
+        for i, d, s, (lo, _), n, o in zip(
+            index,
+            geometry.dilation,
+            geometry.strides,
+            geometry.pads,
+            geometry.images,
+            a.shape[1:-1],
+            strict=True,
+        ):
+            before = i * d - lo
+            edges.append((before, n - (before + (o - 1) * s + 1), s - 1))
+        terms.append(lax.pad(a @ number.T, zero, [(0, 0, 0), *edges, (0, 0, 0)]))
+    return functools.reduce(operator.add, terms)
+
+
 def _inputs(outputs: Array, kernel: Array, geometry: Geometry) -> Array:
     """Outputs spread out by the strides, convolved with the reversed kernel."""
+    pads = _pads_of_outputs(outputs, geometry)
+    rank = len(pads)
+    return lax.conv_general_dilated(
+        outputs,
+        lax.rev(kernel, range(rank)).swapaxes(-1, -2),
+        (1,) * rank,
+        pads,
+        lhs_dilation=geometry.strides,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=_numbers(rank),
+    )
+
+
+def _pads_of_outputs(outputs: Array, geometry: Geometry) -> list[tuple[int, int]]:
+    """The edges of spread-out outputs that a reversed kernel needs."""
     pads = []
     for n, (lo, _), reach, s, o in zip(
         geometry.images,
@@ -311,16 +374,7 @@ def _inputs(outputs: Array, kernel: Array, geometry: Geometry) -> Array:
     ):
         before = reach - 1 - lo
         pads.append((before, n + reach - 1 - ((o - 1) * s + 1) - before))
-    rank = len(pads)
-    return lax.conv_general_dilated(
-        outputs,
-        lax.rev(kernel, range(rank)).swapaxes(-1, -2),
-        (1,) * rank,
-        pads,
-        lhs_dilation=geometry.strides,
-        rhs_dilation=geometry.dilation,
-        dimension_numbers=_numbers(rank),
-    )
+    return pads
 
 
 def _kernel(images: Array, outputs: Array, geometry: Geometry) -> Array:
@@ -373,6 +427,63 @@ def _over_positions(a: Array, b: Array) -> Array:
     return a.reshape(-1, a.shape[-1]).T @ b.reshape(-1, b.shape[-1])
 
 
+def _by_group(a: Array, b: Array, wanted: str, geometry: Geometry) -> Array:
+    """One convolution after the other; all operands and results have groups last."""
+    one, count = geometry._replace(groups=1), geometry.groups
+    pairs = zip(jnp.split(a, count, -1), jnp.split(b, count, -1), strict=True)
+    return jnp.concatenate(
+        [_canonical(x, y, wanted=wanted, geometry=one) for x, y in pairs], -1
+    )
+
+
+def _depthwise(a: Array, b: Array, wanted: str, geometry: Geometry) -> Array:
+    """Each channel by itself: shifted images times one number of the kernel each."""
+    multiplier = b.shape[-1] // geometry.groups
+    if wanted == "inputs":
+        images, over = _spread(a, geometry)
+        kernel = lax.rev(b, range(len(geometry.window)))
+        terms = [
+            _shifted_products(
+                images[..., i::multiplier], kernel[..., i::multiplier], over
+            )
+            for i in range(multiplier)
+        ]
+        return functools.reduce(operator.add, terms)
+    each = _shifted_products if wanted == "outputs" else _products_with_shifts
+    parts = [each(a, b[..., i::multiplier], geometry) for i in range(multiplier)]
+    stacked = jnp.stack(parts, -1)
+    return stacked.reshape(*stacked.shape[:-2], b.shape[-1])
+
+
+def _spread(outputs: Array, geometry: Geometry) -> tuple[Array, Geometry]:
+    """Outputs with the gaps of strides, and how a reversed kernel runs over them."""
+    pads = _pads_of_outputs(outputs, geometry)
+    gaps = [(*pad, s - 1) for pad, s in zip(pads, geometry.strides, strict=True)]
+    zero, rank = jnp.zeros((), outputs.dtype), len(pads)
+    spread = lax.pad(outputs, zero, [(0, 0, 0), *gaps, (0, 0, 0)])
+    over = geometry._replace(
+        strides=(1,) * rank, pads=((0, 0),) * rank, images=spread.shape[1:-1]
+    )
+    return spread, over
+
+
+def _shifted_products(images: Array, kernel: Array, geometry: Geometry) -> Array:
+    """`(b, *spatial, c), (*window, 1, c) -> (b, *spatial', c)`, one loop in XLA."""
+    # 16 bits are too few for sums.
+    wide = jnp.promote_types(images.dtype, jnp.float32)
+    numbers = kernel.reshape(-1, kernel.shape[-1]).astype(wide)
+    pairs = zip(_shifts(images, geometry), numbers, strict=True)
+    total = functools.reduce(operator.add, (part * number for part, number in pairs))
+    return total.astype(images.dtype)
+
+
+def _products_with_shifts(images: Array, outputs: Array, geometry: Geometry) -> Array:
+    """`(b, *spatial, c), (b, *spatial', c) -> (*window, 1, c)`."""
+    axes = tuple(range(outputs.ndim - 1))
+    sums = [(part * outputs).sum(axes) for part in _shifts(images, geometry)]
+    return jnp.stack(sums).reshape(*geometry.window, 1, outputs.shape[-1])
+
+
 def _is_narrow(channels: int, geometry: Geometry) -> bool:
     """Whether patches are so small that copying them out pays: grey or colour images.
 
@@ -383,7 +494,14 @@ def _is_narrow(channels: int, geometry: Geometry) -> bool:
 
 def _patches(images: Array, geometry: Geometry) -> Array:
     """The elements under the window at each output: `(b, *out, window * channels)`."""
-    images = jnp.pad(images, ((0, 0), *geometry.pads, (0, 0)))
+    return jnp.concatenate(_shifts(images, geometry), -1)
+
+
+def _shifts(images: Array, geometry: Geometry) -> list[Array]:
+    """The elements that each place of the window meets: `(b, *out, channels)`."""
+    edges = [(*pad, 0) for pad in geometry.pads]  # negative ones cut
+    zero = jnp.zeros((), images.dtype)
+    images = lax.pad(images, zero, [(0, 0, 0), *edges, (0, 0, 0)])
     parts = []
     for index in np.ndindex(geometry.window):
         starts = [i * d for i, d in zip(index, geometry.dilation, strict=True)]
@@ -394,7 +512,7 @@ def _patches(images: Array, geometry: Geometry) -> Array:
             )
         )
         parts.append(images[:, *cut])
-    return jnp.concatenate(parts, -1)
+    return parts
 
 
 # --- The primitive's rules ------------------------------------------------------------

@@ -325,12 +325,11 @@ def scatter_update(
 
 @op
 def unstack(x: Any, num: int | None = None, axis: int = 0) -> list[Array]:
-    """The slices along an axis, as a list.
+    """The slices along an axis, as a list; `num` says how many if it is unknown.
 
     >>> [part.tolist() for part in unstack([[1, 2], [3, 4]])]
     [[1, 2], [3, 4]]
     """
     x = dtypes.as_array(x)
-    return [
-        jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])
-    ]
+    places = range(x.shape[axis] if num is None else num)
+    return [jax.lax.index_in_dim(x, i, axis, keepdims=False) for i in places]

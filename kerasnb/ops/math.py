@@ -80,3 +80,24 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> Array:
     own = jnp.take_along_axis(predictions, targets[..., None], axis=-1)
     own = jnp.where(jnp.isnan(own), -jnp.inf, own)
     return 1 + jnp.sum(predictions > own, axis=-1) <= k
+
+
+@op
+def cdist(x: Any, y: Any) -> Array:
+    """The distance of each row of `x` from each row of `y`, `sqrt(Σ (x - y)²)`.
+
+    Shapes: `(..., n, d), (..., m, d) -> (..., n, m)`. The gradient is zero where the
+    distance is.
+
+    >>> cdist([[0.0, 0.0]], [[3.0, 4.0], [0.0, 1.0]]).tolist()
+    [[5.0, 1.0]]
+    """
+    x, y = dtypes.as_array(x), dtypes.as_array(y)
+    for name, rows in (("x", x), ("y", y)):
+        check(rows.ndim >= 2, "cdist", name, rows, "an array of two or more axes")
+    same = x.shape[-1] == y.shape[-1]
+    check(same, "cdist", "y", y, f"of rows of {x.shape[-1]} numbers, as `x` is")
+    # Differences, not `|x|² - 2x·y + |y|²`, which loses all digits of near neighbours.
+    total = jnp.sum(jnp.square(x[..., :, None, :] - y[..., None, :, :]), axis=-1)
+    apart = total > 0
+    return jnp.where(apart, jnp.sqrt(jnp.where(apart, total, 1)), 0)

@@ -1,6 +1,7 @@
 """Neural-network functions: activations, crossentropies, normalisation, codes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,21 @@ from kerasnb.core import dtypes, settings
 from kerasnb.core.errors import check
 from kerasnb.core.graph import op
 from kerasnb.ops._family import Array, Axis, axes, tensor, unary
+from kerasnb.ops.blocks import depth_to_space as depth_to_space
+from kerasnb.ops.blocks import fold as fold
+from kerasnb.ops.blocks import space_to_depth as space_to_depth
+from kerasnb.ops.blocks import unfold as unfold
+from kerasnb.ops.convolution import conv as conv
+from kerasnb.ops.convolution import conv_transpose as conv_transpose
+from kerasnb.ops.convolution import depthwise_conv as depthwise_conv
+from kerasnb.ops.convolution import separable_conv as separable_conv
+from kerasnb.ops.pooling import adaptive_average_pool as adaptive_average_pool
+from kerasnb.ops.pooling import adaptive_max_pool as adaptive_max_pool
+from kerasnb.ops.pooling import average_pool as average_pool
+from kerasnb.ops.pooling import max_pool as max_pool
+from kerasnb.ops.sequences import ctc_decode as ctc_decode
+from kerasnb.ops.sequences import ctc_loss as ctc_loss
+from kerasnb.ops.signal import polar as polar
 
 # --- Activations: straight from jax.nn ------------------------------------------------
 
@@ -493,6 +509,8 @@ def dot_product_attention(
 
     `mask` is True where a query may look; `is_causal` forbids later positions
     (Vaswani et al., 2017). Fewer heads of keys than of queries are shared.
+    `flash_attention` is None for the GPU's fused kernel where it fits the inputs, True
+    to insist on it, False to refuse it.
 
     Shapes: `(b, t, n, d), (b, s, n, d), (b, s, n, d) -> (b, t, n, d)`.
 
@@ -512,17 +530,25 @@ def dot_product_attention(
     )
     dtype = dtypes.result_type(query.dtype.name, key.dtype.name, value.dtype.name)
     query, key, value = (x.astype(dtype) for x in (query, key, value))
-    if flash_attention:
-        return jax.nn.dot_product_attention(
+    if flash_attention or (flash_attention is None and jax.default_backend() == "gpu"):
+        fused = partial(
+            jax.nn.dot_product_attention,
+            scale=scale,
+            is_causal=is_causal,
+            implementation="cudnn",
+        )
+        given = (
             query,
             key,
             value,
             None if bias is None else dtypes.as_array(bias, dtype),
             None if mask is None else dtypes.as_array(mask).astype(bool),
-            scale=scale,
-            is_causal=is_causal,
-            implementation="cudnn",
         )
+        problem = _why_not_fused(fused, given)
+        if problem is None:
+            return fused(*given)
+        expected = f"None or False here ({problem})"
+        check(not flash_attention, who, "flash_attention", True, expected)
     groups = query.shape[2] // key.shape[2]
     if groups > 1:
         key, value = (jnp.repeat(x, groups, axis=2) for x in (key, value))
@@ -545,3 +571,16 @@ def dot_product_attention(
         logits = jnp.where(allowed, logits, -0.7 * jnp.finfo(logits.dtype).max)
     weights = jax.nn.softmax(logits.astype("float32"), -1).astype(dtype)
     return jnp.einsum("bnts,bsnh->btnh", weights, value)
+
+
+def _why_not_fused(fused: Callable, given: tuple) -> str | None:
+    """What keeps a kernel of the device from the inputs, or None: found by tracing."""
+    if jax.default_backend() != "gpu":
+        return f"cuDNN's kernels need a GPU, not a {jax.default_backend()}"
+    loss = lambda *args: fused(*args).astype("float32").sum()  # noqa: E731
+    try:
+        # With the gradient: what fits a forward pass alone would fail in training.
+        jax.eval_shape(jax.grad(loss, (0, 1, 2)), *given)
+    except Exception as error:  # noqa: BLE001 - any refusal means the plain products
+        return str(error).strip().partition("\n")[0].rstrip(".")
+    return None

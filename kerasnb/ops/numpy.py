@@ -23,6 +23,49 @@ from kerasnb.ops._family import (
     tensor,
     unary,
 )
+from kerasnb.ops.arrange import append as append
+from kerasnb.ops.arrange import array_split as array_split
+from kerasnb.ops.arrange import broadcast_to as broadcast_to
+from kerasnb.ops.arrange import concatenate as concatenate
+from kerasnb.ops.arrange import copy as copy
+from kerasnb.ops.arrange import diag as diag
+from kerasnb.ops.arrange import diagflat as diagflat
+from kerasnb.ops.arrange import diagonal as diagonal
+from kerasnb.ops.arrange import diff as diff
+from kerasnb.ops.arrange import dsplit as dsplit
+from kerasnb.ops.arrange import dstack as dstack
+from kerasnb.ops.arrange import expand_dims as expand_dims
+from kerasnb.ops.arrange import flip as flip
+from kerasnb.ops.arrange import fliplr as fliplr
+from kerasnb.ops.arrange import flipud as flipud
+from kerasnb.ops.arrange import get_item as get_item
+from kerasnb.ops.arrange import hsplit as hsplit
+from kerasnb.ops.arrange import hstack as hstack
+from kerasnb.ops.arrange import meshgrid as meshgrid
+from kerasnb.ops.arrange import moveaxis as moveaxis
+from kerasnb.ops.arrange import pad as pad
+from kerasnb.ops.arrange import ravel as ravel
+from kerasnb.ops.arrange import repeat as repeat
+from kerasnb.ops.arrange import reshape as reshape
+from kerasnb.ops.arrange import roll as roll
+from kerasnb.ops.arrange import rot90 as rot90
+from kerasnb.ops.arrange import split as split
+from kerasnb.ops.arrange import squeeze as squeeze
+from kerasnb.ops.arrange import stack as stack
+from kerasnb.ops.arrange import swapaxes as swapaxes
+from kerasnb.ops.arrange import take as take
+from kerasnb.ops.arrange import take_along_axis as take_along_axis
+from kerasnb.ops.arrange import tile as tile
+from kerasnb.ops.arrange import transpose as transpose
+from kerasnb.ops.arrange import tril as tril
+from kerasnb.ops.arrange import triu as triu
+from kerasnb.ops.arrange import unravel_index as unravel_index
+from kerasnb.ops.arrange import vander as vander
+from kerasnb.ops.arrange import view as view
+from kerasnb.ops.arrange import vsplit as vsplit
+from kerasnb.ops.arrange import vstack as vstack
+from kerasnb.ops.core import array as array
+from kerasnb.ops.linalg import slogdet as slogdet
 
 # --- Arithmetic -----------------------------------------------------------------------
 

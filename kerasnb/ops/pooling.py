@@ -1,11 +1,13 @@
 """Pooling: the largest or the mean element of each window."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from kerasnb.core import dtypes
@@ -38,7 +40,8 @@ def max_pool(
         least = jnp.asarray(least, inputs.dtype)
         return lax.reduce_window(inputs, least, lax.max, window, steps, pads)
     if window == steps:
-        return _block_max(_blocks(inputs, window, pads, -jnp.inf))
+        blocks = _blocks(inputs, window, pads, -jnp.inf)
+        return _block_max(blocks, tuple(range(1, blocks.ndim, 2)))
     return lax.reduce_window(inputs, -jnp.inf, lax.max, window, steps, pads)
 
 
@@ -70,6 +73,99 @@ def average_pool(
         inputs.dtype,
     )
     return total / lax.reduce_window(ones, 0.0, lax.add, window, steps, pads)
+
+
+@op
+def adaptive_max_pool(
+    inputs: Any, output_size: Ints, data_format: str | None = None
+) -> Array:
+    """The largest element of each of `output_size` windows, which may overlap by one.
+
+    Window `i` of `o` along an axis of length `n` holds the elements from `⌊i·n/o⌋` up
+    to, but without, `⌈(i+1)·n/o⌉`.
+
+    Shapes: `(b, *spatial, c) -> (b, *output_size, c)`, channels second with
+    `data_format="channels_first"`.
+
+    >>> adaptive_max_pool(jnp.arange(5.0).reshape(1, 5, 1), 2)[0, :, 0].tolist()
+    [2.0, 4.0]
+    """
+    x, axes = _adaptive("adaptive_max_pool", inputs, output_size, data_format)
+    for axis, size in axes:
+        n = x.shape[axis]
+        if n % size:
+            starts, ends = _bounds(n, size)
+            longest = int((ends - starts).max())
+            # Shorter windows repeat their last element, which changes no maximum.
+            within = starts[:, None] + np.arange(longest)
+            x = jnp.take(x, np.minimum(within, ends[:, None] - 1), axis=axis)
+        else:
+            x = x.reshape(*x.shape[:axis], size, n // size, *x.shape[axis + 1 :])
+        x = _block_max(x, (axis + 1,))
+    return x
+
+
+@op
+def adaptive_average_pool(
+    inputs: Any, output_size: Ints, data_format: str | None = None
+) -> Array:
+    """The mean of each of `output_size` windows, which may overlap by one.
+
+    Window `i` of `o` along an axis of length `n` holds the elements from `⌊i·n/o⌋` up
+    to, but without, `⌈(i+1)·n/o⌉`.
+
+    Shapes: `(b, *spatial, c) -> (b, *output_size, c)`, channels second with
+    `data_format="channels_first"`.
+
+    >>> adaptive_average_pool(jnp.arange(5.0).reshape(1, 5, 1), 2)[0, :, 0].tolist()
+    [1.0, 3.0]
+    """
+    x, axes = _adaptive("adaptive_average_pool", inputs, output_size, data_format)
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        x = x.astype(dtypes.canonical(None))
+    for axis, size in axes:
+        n = x.shape[axis]
+        if n % size:
+            starts, ends = _bounds(n, size)
+            inside = (np.arange(n) >= starts[:, None]) & (np.arange(n) < ends[:, None])
+            shares = jnp.asarray(inside / (ends - starts)[:, None], x.dtype)
+            x = _mix(shares, x, axis)
+        else:
+            blocks = x.reshape(*x.shape[:axis], size, n // size, *x.shape[axis + 1 :])
+            x = jnp.mean(blocks, axis + 1)
+    return x
+
+
+def _adaptive(
+    who: str, inputs: Any, output_size: Ints, data_format: str | None
+) -> tuple[Array, list[tuple[int, int]]]:
+    """The images, and each spatial axis with the length it is to get."""
+    x = dtypes.as_array(inputs)
+    check(3 <= x.ndim <= 5, who, "inputs", x, "images of one to three spatial axes")
+    rank = x.ndim - 2
+    sizes = per_axis(output_size, rank)
+    right = len(sizes) == rank and min(sizes) > 0
+    check(right, who, "output_size", output_size, f"{rank} positive integers")
+    first = 2 if is_channels_first(data_format) else 1
+    return x, [*enumerate(sizes, first)]
+
+
+def _mix(shares: Array, x: Array, axis: int) -> Array:
+    """`shares · x` along an axis: a batch of products, and nothing is transposed."""
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    x = x.reshape(math.prod(before), x.shape[axis], math.prod(after))
+    if x.shape[2] == 1:
+        out = jnp.matmul(x[..., 0], shares.T, precision="highest")
+    else:
+        each = jnp.broadcast_to(shares, (x.shape[0], *shares.shape))
+        out = jnp.matmul(each, x, precision="highest")
+    return out.reshape(*before, shares.shape[0], *after)
+
+
+def _bounds(n: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each of `size` windows over `n` elements starts and ends."""
+    i = np.arange(size)
+    return i * n // size, -(-(i + 1) * n // size)
 
 
 def _windows(
@@ -114,22 +210,22 @@ def _blocks(
     return inputs.reshape(shape)
 
 
-@jax.custom_jvp
-def _block_max(blocks: Array) -> Array:
-    return jnp.max(blocks, axis=tuple(range(1, blocks.ndim, 2)))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _block_max(blocks: Array, inner: tuple[int, ...]) -> Array:
+    """The maximum over the axes `inner`."""
+    return jnp.max(blocks, axis=inner)
 
 
 @_block_max.defjvp
-def _block_max_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+def _block_max_jvp(
+    inner: tuple[int, ...], primals: tuple, tangents: tuple
+) -> tuple[Array, Array]:
     (blocks,), (tangent,) = primals, tangents
-    inner = tuple(range(1, blocks.ndim, 2))
     largest = jnp.max(blocks, axis=inner, keepdims=True)
     # Of equal elements the first one counts, as in Keras.
-    places = [blocks.shape[axis] for axis in inner]
-    shape = [n if i % 2 else 1 for i, n in enumerate(blocks.shape)]
-    place = jnp.arange(math.prod(places)).reshape(shape)
-    first = jnp.min(
-        jnp.where(blocks == largest, place, math.prod(places)), inner, keepdims=True
-    )
+    count = math.prod(blocks.shape[axis] for axis in inner)
+    shape = [n if i in inner else 1 for i, n in enumerate(blocks.shape)]
+    place = jnp.arange(count).reshape(shape)
+    first = jnp.min(jnp.where(blocks == largest, place, count), inner, keepdims=True)
     chosen = jnp.where(place == first, tangent, 0)
     return jnp.squeeze(largest, inner), jnp.sum(chosen, axis=inner)

@@ -17,7 +17,7 @@ from kerasnb import (
 )
 
 ROOMS = {
-    ops: 140,
+    ops: 170,
     random: 12,
     initializers: 10,
     activations: 6,

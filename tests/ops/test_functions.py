@@ -180,3 +180,60 @@ def test_ctc_loss_agrees_with_keras_for_all_lengths(rng):
     ours, theirs = run(output)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a, b, 1e-4, 1e-5)
+
+
+DECODING = [
+    {},
+    {"merge_repeated": False},
+    {"mask_index": None},
+    {"strategy": "beam_search", "beam_width": 7, "top_paths": 3},
+    {"strategy": "beam_search", "beam_width": 40, "top_paths": 2, "mask_index": 4},
+]
+
+
+@pytest.mark.parametrize("options", DECODING, ids=str)
+def test_decoded_sequences_agree_with_keras_for_all_lengths(options, rng):
+    scores = jnp.asarray(3 * rng.normal(size=(4, 9, 5)), "float32")
+    lengths = np.int32([9, 5, 1, 0])
+    ours, theirs = (
+        jax.jit(functools.partial(library.ctc_decode, **options))(scores, lengths)
+        for library in (ops, keras.ops)
+    )
+    assert ours[0].dtype == theirs[0].dtype
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_allclose(ours[1], theirs[1], 1e-5, 1e-5)
+
+
+def test_all_alignments_of_a_short_sequence_add_up(rng):
+    # With every path kept, the scores are those of the loss.
+    scores = jnp.asarray(rng.normal(size=(1, 3, 3)), "float32")
+    paths, found = ops.ctc_decode(scores, [3], "beam_search", 50, 15)
+    for path, score in zip(paths[:, 0], found[0], strict=True):
+        labels = [int(label) for label in path if label >= 0]
+        if labels:
+            loss = ops.ctc_loss([labels], scores, [len(labels)], [3])
+            np.testing.assert_allclose(-loss[0], score, 1e-4, 1e-5)
+
+
+def test_wrong_decoding_is_answered_with_one_sentence():
+    scores = jnp.ones((1, 3, 4))
+    with pytest.raises(ValueError, match="`strategy` must be one of"):
+        ops.ctc_decode(scores, [3], "best")
+    with pytest.raises(
+        ValueError, match="`top_paths` must be from 1 to the beam width"
+    ):
+        ops.ctc_decode(scores, [3], "beam_search", 2, 3)
+    with pytest.raises(ValueError, match="of shape \\(batch, time, classes\\)"):
+        ops.ctc_decode(scores[0], [3])
+
+
+def test_an_unknown_axis_may_have_to_be_as_long_as_a_known_one():
+    x = KerasTensor((None, None))
+    assert ops.matmul(x, jnp.ones((5, 2))).shape == (None, 2)
+    assert ops.add(KerasTensor((None, 3)), jnp.ones((2, 3))).shape == (2, 3)
+    assert ops.broadcast_to(KerasTensor((None, 3)), (4, 2, 3)).shape == (4, 2, 3)
+    assert len(ops.unstack(x, num=3, axis=1)) == 3
+    with pytest.raises(ValueError, match="how many results there are depends on"):
+        ops.unstack(x, axis=1)
+    with pytest.raises(TypeError, match="contracting dimension"):
+        ops.matmul(KerasTensor((None, 4)), jnp.ones((5, 2)))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kerasnb import ops
+from kerasnb.core.graph import KerasTensor
 
 CASES = [
     # images, window, strides, padding
@@ -85,3 +86,52 @@ def test_integers_pool_in_their_own_dtype():
 def test_a_window_of_the_wrong_rank_is_refused():
     with pytest.raises(ValueError, match="`pool_size` must be 2 numbers"):
         ops.max_pool(jnp.ones((1, 4, 4, 1)), (2, 2, 2))
+
+
+ADAPTIVE = [((7,), (3,)), ((6,), (3,)), ((7,), (7,)), ((3,), (5,)), ((5, 7), (2, 4))]
+
+
+@pytest.mark.parametrize("name", ["max", "average"])
+@pytest.mark.parametrize("case", [*ADAPTIVE, ((4, 5, 3), (2, 2, 2))], ids=str)
+def test_adaptive_windows_begin_and_end_at_fractions_of_the_length(name, case):
+    spatial, sizes = case
+    x = np.random.default_rng(0).normal(size=(2, *spatial, 3)).astype("float32")
+    reduce = np.max if name == "max" else np.mean
+    wanted = x
+    for axis, (n, size) in enumerate(zip(spatial, sizes, strict=True), 1):
+        windows = [range(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
+        wanted = np.stack(
+            [reduce(wanted.take(window, axis), axis) for window in windows], axis
+        )
+    pool = getattr(ops, f"adaptive_{name}_pool")
+    np.testing.assert_allclose(pool(x, sizes), wanted, 1e-5, 1e-6)
+    first = pool(np.moveaxis(x, -1, 1), sizes, "channels_first")
+    np.testing.assert_allclose(np.moveaxis(first, 1, -1), wanted, 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (4, 5)], ids=str)
+def test_adaptive_gradients_agree_with_keras_among_equals_too(sizes):
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 3, (2, 7, 6, 3)), "float32")
+
+    @jax.jit
+    def run(x):
+        answers = []
+        for library in (ops, keras.ops):
+            for name in ("adaptive_max_pool", "adaptive_average_pool"):
+                pool = getattr(library, name)
+                y, pull = jax.vjp(lambda x, pool=pool: pool(x, sizes), x)
+                answers.append((y, pull(jnp.cos(jnp.arange(y.size)).reshape(y.shape))))
+        return answers[:2], answers[2:]
+
+    for a, b in zip(*map(jax.tree.leaves, run(x)), strict=True):
+        np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+
+
+def test_adaptive_pools_take_unknown_axes():
+    x = KerasTensor((None, None, 7, 3))
+    assert ops.adaptive_average_pool(x, (2, 3)).shape == (None, 2, 3, 3)
+    assert ops.adaptive_max_pool(x, 4).shape == (None, 4, 4, 3)
+    with pytest.raises(ValueError, match="`output_size` must be 2 positive integers"):
+        ops.adaptive_max_pool(x, (2, 2, 2))
+    with pytest.raises(ValueError, match="images of one to three spatial axes"):
+        ops.adaptive_average_pool(jnp.ones((2, 3)), 1)
