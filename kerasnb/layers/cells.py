@@ -10,8 +10,10 @@ import jax.numpy as jnp
 
 from kerasnb import activations, random
 from kerasnb.core.errors import check
+from kerasnb.core.registry import custom_object_scope
 from kerasnb.core.variable import Variable
 from kerasnb.layers.arguments import positive_int
+from kerasnb.layers.input_spec import InputSpec
 from kerasnb.layers.layer import Layer
 from kerasnb.layers.weighted import WeightedLayer
 from kerasnb.random import SeedGenerator
@@ -31,6 +33,7 @@ class GatedCell(WeightedLayer):
     """
 
     gates: ClassVar[int]
+    _seed_first: ClassVar[bool] = False
     bias_initializer: Any
     activation: Any
     recurrent_activation: Any
@@ -59,17 +62,32 @@ class GatedCell(WeightedLayer):
         self.bias: Variable | None = None
         self.dropout = min(1.0, max(0.0, dropout))
         self.recurrent_dropout = min(1.0, max(0.0, recurrent_dropout))
-        self._masks_per_input = self.gates if recurrent_dropout or each_gate else 1
+        self._masks_per_input = self._count_masks(each_gate)
         self.state_size: int | list[int] = self.units
         self.output_size = self.units
-        self._drawn: tuple[Masks, Masks] | None = None
+        self._kept: dict[str, Masks] = {}
+
+    def _count_masks(self, each_gate: bool) -> int:
+        return self.gates if self.recurrent_dropout or each_gate else 1
 
     def _describe_all(self, weights: dict[str, tuple], seed: int | None) -> None:
         # Both draw from Python's `random`, and in the same order as in Keras.
+        self.seed = seed
+        if self._seed_first:
+            self.seed_generator = SeedGenerator(seed)
         for name, recipe in weights.items():
             self._describe(name, *recipe)
-        self.seed = seed
-        self.seed_generator = SeedGenerator(seed)
+        if not self._seed_first:
+            self.seed_generator = SeedGenerator(seed)
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
+        """A cell like the one whose `get_config` returned `config`."""
+        # As it is: the constructor makes the initializers when their turn comes.
+        with custom_object_scope(custom_objects):
+            return cls(**config)
 
     def build(self, input_shape: tuple) -> None:
         """Make the kernels and the bias for inputs whose last axis is known."""
@@ -79,6 +97,7 @@ class GatedCell(WeightedLayer):
                 f"{self._who()} needs inputs whose last axis has a known length and "
                 f"got steps of shape {tuple(input_shape)}."
             )
+        self.input_spec = InputSpec(axes={-1: width})
         columns = self.gates * self.units
         self.kernel = self._make("kernel", (width, columns))
         self.recurrent_kernel = self._make(
@@ -90,8 +109,9 @@ class GatedCell(WeightedLayer):
     def _make_bias(self) -> Variable:
         return self._make("bias", (self.gates * self.units,))
 
-    def get_initial_state(self, batch_size: int) -> list[Array]:
+    def get_initial_state(self, batch_size: int | None = None) -> list[Array]:
         """Zeros, one array for each state."""
+        check_batch_size(self, batch_size)
         sizes = self.state_size if isinstance(self.state_size, list) else [self.units]
         return [jnp.zeros((batch_size, size), self.compute_dtype) for size in sizes]
 
@@ -99,31 +119,62 @@ class GatedCell(WeightedLayer):
         self, inputs: Array, states: Any, training: bool | None = False
     ) -> tuple[Array, Any]:
         """One step: the output and the new states."""
-        drawn = self._drawn or self._draw(inputs, states, training)
-        return self._advance(self._project(inputs, drawn[0]), states, drawn[1])
+        masks, state_masks = self._masks_for(inputs, states, training)
+        return self._advance(self._project(inputs, masks), states, state_masks)
 
     # --- Dropout ----------------------------------------------------------------------
 
     @contextmanager
     def steady_dropout(
         self, inputs: Array, states: Any, training: bool | None
-    ) -> Iterator[None]:
-        """Use the same dropout masks for all calls inside."""
-        self._drawn = self._draw(inputs, states, training)
+    ) -> Iterator[tuple[Masks, Masks]]:
+        """Use the same dropout masks, which it hands out, for all calls inside."""
+        masks = self._masks_for(inputs, states, training)
+        if training:
+            self._kept |= zip(("input", "state"), masks, strict=True)
         try:
-            yield
+            yield masks
         finally:
-            self._drawn = None
+            self._kept.clear()
 
-    def _draw(
+    def get_dropout_mask(self, step_input: Array) -> Any:
+        """What to multiply inputs with, the same until `reset_dropout_mask`.
+
+        An array, a list with one for each gate, or None without dropout.
+        """
+        return self._keep("input", step_input, self.dropout)
+
+    def get_recurrent_dropout_mask(self, step_input: Array) -> Any:
+        """What to multiply states with, until `reset_recurrent_dropout_mask`."""
+        return self._keep("state", step_input, self.recurrent_dropout)
+
+    def reset_dropout_mask(self) -> None:
+        """Draw other masks for inputs from now on."""
+        self._kept.pop("input", None)
+
+    def reset_recurrent_dropout_mask(self) -> None:
+        """Draw other masks for states from now on."""
+        self._kept.pop("state", None)
+
+    def _keep(self, name: str, x: Array, rate: float) -> Any:
+        if name not in self._kept:
+            self._kept[name] = self._draw_masks(x, rate)
+        masks = self._kept[name]
+        return masks[0] if masks and self._masks_per_input == 1 else masks
+
+    def _masks_for(
         self, inputs: Array, states: Any, training: bool | None
     ) -> tuple[Masks, Masks]:
+        """The masks that are kept, or new ones for this call only."""
         if not training:
             return None, None
-        return (
-            self._draw_masks(inputs, self.dropout),
-            self._draw_masks(_first(states), self.recurrent_dropout),
-        )
+
+        def find(name: str, x: Array, rate: float) -> Masks:
+            kept = name in self._kept
+            return self._kept[name] if kept else self._draw_masks(x, rate)
+
+        masks = find("input", inputs, self.dropout)
+        return masks, find("state", _first(states), self.recurrent_dropout)
 
     def _draw_masks(self, x: Array, rate: float) -> Masks:
         if rate == 0.0:
@@ -180,6 +231,7 @@ class SimpleRNNCell(GatedCell):
     """
 
     gates = 1
+    _seed_first = True
 
     def __init__(
         self,
@@ -213,17 +265,11 @@ class SimpleRNNCell(GatedCell):
         )
         self.activation = activations.get(activation)
 
-    def _describe_all(self, weights: dict[str, tuple], seed: int | None) -> None:
-        self.seed = seed
-        self.seed_generator = SeedGenerator(seed)
-        for name, recipe in weights.items():
-            self._describe(name, *recipe)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """A cell like the one whose `get_config` returned `config`."""
-        # As it is: the constructor must draw its seed before the initializers do.
-        return cls(**config)
+    def call(
+        self, sequence: Array, states: Any, training: bool | None = False
+    ) -> tuple[Array, Any]:
+        """One step: the output and the new state."""
+        return super().call(sequence, states, training)
 
     def _advance(self, z: Array, states: Any, masks: Masks) -> tuple[Array, Any]:
         h = _product(_first(states), self.recurrent_kernel.value, masks)
@@ -249,6 +295,7 @@ class LSTMCell(GatedCell):
     """
 
     gates = 4
+    _gate_axis = -1
 
     def __init__(
         self,
@@ -303,10 +350,13 @@ class LSTMCell(GatedCell):
 
         return self._make("bias", (4 * self.units,), initializer=remember)
 
+    def _recur(self, h: Array, masks: Masks) -> Array:
+        """What the state contributes to the gates."""
+        return _product(h, self.recurrent_kernel.value, masks)
+
     def _advance(self, z: Array, states: Any, masks: Masks) -> tuple[Array, Any]:
         h, c = states
-        z = z + _product(h, self.recurrent_kernel.value, masks)
-        i, f, g, o = jnp.split(z, 4, axis=1)
+        i, f, g, o = jnp.split(z + self._recur(h, masks), 4, self._gate_axis)
         gate = self.recurrent_activation
         c = gate(f) * c + gate(i) * self.activation(g)
         h = gate(o) * self.activation(c)
@@ -424,8 +474,9 @@ class StackedRNNCells(Layer):
         """The number of outputs of the last cell."""
         return output_size_of(self.cells[-1])
 
-    def get_initial_state(self, batch_size: int) -> list[Any]:
-        """Zeros for every cell."""
+    def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
+        """What each cell starts from."""
+        check_batch_size(self, batch_size)
         return [initial_state_of(cell, batch_size) for cell in self.cells]
 
     def build(self, input_shape: tuple) -> None:
@@ -436,12 +487,16 @@ class StackedRNNCells(Layer):
             input_shape = (input_shape[0], output_size_of(cell))
 
     def call(
-        self, inputs: Array, states: Sequence[Any], training: bool | None = False
+        self,
+        inputs: Array,
+        states: Sequence[Any],
+        training: bool | None = False,
+        **kwargs: Any,
     ) -> tuple[Array, list[Any]]:
         """One step of every cell."""
         new_states = []
         for cell, state in zip(self.cells, states, strict=True):
-            inputs, new = call_cell(cell, inputs, state, training)
+            inputs, new = call_cell(cell, inputs, state, training, **kwargs)
             new_states.append(new)
         return inputs, new_states
 
@@ -477,7 +532,13 @@ def output_size_of(cell: Any) -> int:
     return size[0] if isinstance(size, list | tuple) else size
 
 
-def initial_state_of(cell: Any, batch_size: int) -> Any:
+def check_batch_size(cell: Layer, batch_size: int | None) -> None:
+    """States cannot be made without knowing for how many samples."""
+    expected = "the number of samples"
+    check(batch_size is not None, cell._who(), "batch_size", batch_size, expected)
+
+
+def initial_state_of(cell: Any, batch_size: int | None) -> Any:
     """What the cell starts from; zeros unless it says."""
     make = getattr(cell, "get_initial_state", None)
     if make is not None:
@@ -490,11 +551,14 @@ def initial_state_of(cell: Any, batch_size: int) -> Any:
     )
 
 
-def call_cell(cell: Any, inputs: Any, states: Any, training: bool | None) -> tuple:
+def call_cell(
+    cell: Any, inputs: Any, states: Any, training: bool | None, **kwargs: Any
+) -> tuple:
     """One step of a cell, which may or may not take `training`."""
     if isinstance(cell, Layer):
-        return cell(inputs, states, **accepted(cell, training=training))
-    return cell(inputs, states) if callable(cell) else cell.call(inputs, states)
+        kwargs |= accepted(cell, training=training)
+    call = cell if callable(cell) else cell.call
+    return call(inputs, states, **kwargs)
 
 
 def accepted(layer: Layer, **options: Any) -> dict[str, Any]:

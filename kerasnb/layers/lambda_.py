@@ -74,9 +74,9 @@ class Lambda(Layer):
         extra = {name: given[name] for name in self._takes}
         return self.function(inputs, **self.arguments, **extra)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """What `mask` is or returns."""
-        return self.mask(inputs, previous_mask) if callable(self.mask) else self.mask
+        return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; lambdas as their compiled code."""

@@ -72,9 +72,9 @@ class Merge(Layer):
                 f"{self._who()} joins several inputs; pass them as one list."
             )
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """True where any input is real; None when an input has no mask."""
-        masks = previous_mask or [None]
+        masks = mask or [None]
         if any(mask is None for mask in masks):
             return None
         return functools.reduce(jnp.logical_or, masks)
@@ -266,17 +266,17 @@ class Concatenate(Merge):
     def _join(self, inputs: list[jax.Array]) -> jax.Array:
         return jnp.concatenate(inputs, self.axis)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The masks, joined as the inputs are; an input without one is all real."""
-        if not previous_mask or all(mask is None for mask in previous_mask):
+        if not mask or all(own is None for own in mask):
             return None
         masks = []
-        for x, mask in zip(inputs, previous_mask, strict=True):
-            if mask is None:
-                mask = jnp.ones(x.shape, bool)
-            elif mask.ndim < x.ndim:
-                mask = jnp.broadcast_to(mask[..., None], x.shape)
-            masks.append(mask)
+        for x, own in zip(inputs, mask, strict=True):
+            if own is None:
+                own = jnp.ones(x.shape, bool)
+            elif own.ndim < x.ndim:
+                own = jnp.broadcast_to(own[..., None], x.shape)
+            masks.append(own)
         return jnp.concatenate(masks, self.axis).any(-1)
 
 
@@ -310,15 +310,20 @@ class Dot(Merge):
     def _rule(self) -> str:  # type: ignore[override]
         return f"not two shapes of equal lengths along axes={self.axes}, batch aside"
 
-    def _pair(self, shapes: Sequence[Shape]) -> tuple[int, int]:
+    def _pair(self, shapes: Sequence[Shape]) -> tuple[int, int] | None:
+        """The axis of each input, both counted from 0; None when one has no such."""
         axes = [self.axes] * 2 if isinstance(self.axes, int) else self.axes
-        first, second = (a % len(s) for a, s in zip(axes, shapes, strict=True))
-        return first, second
+        first, second = zip(axes, shapes, strict=True)
+        if any(not -len(shape) <= axis < len(shape) for axis, shape in (first, second)):
+            return None
+        return first[0] % len(first[1]), second[0] % len(second[1])
 
     def _joined_shape(self, shapes: list[Shape]) -> Shape | None:
         if len(shapes) != 2 or min(len(shape) for shape in shapes) < 2:
             return None
-        first, second = self._pair(shapes)
+        if (pair := self._pair(shapes)) is None:
+            return None
+        first, second = pair
         a, b = list(shapes[0]), list(shapes[1])
         lengths, batches = {a[first], b[second]} - {None}, {a[0], b[0]} - {None}
         if 0 in (first, second) or len(lengths) > 1 or len(batches) > 1:
@@ -328,13 +333,13 @@ class Dot(Merge):
 
     def _join(self, inputs: list[jax.Array]) -> jax.Array:
         x, y = inputs
-        first, second = self._pair([x.shape, y.shape])
+        first, second = self._pair([x.shape, y.shape]) or (0, 0)  # checked by `build`
         if self.normalize:
             x, y = _unit(x, first), _unit(y, second)
         out = jax.lax.dot_general(x, y, (((first,), (second,)), ((0,), (0,))))
         return out if out.ndim > 1 else out[:, None]
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """A product has no steps left to mask."""
         return
 

@@ -13,13 +13,11 @@ from kerasnb import ops
 from kerasnb.layers.arguments import choice, data_format_of, int_tuple
 from kerasnb.layers.input_spec import InputSpec
 from kerasnb.layers.layer import Layer
-from kerasnb.layers.windows import WindowSpec, spatial_axes
+from kerasnb.layers.windows import Ranked, WindowSpec, spatial_axes
 
 
-class _Pooling(Layer):
+class _Pooling(Ranked, Layer):
     """One number for each window, which `_pool` computes."""
-
-    rank: ClassVar[int]
 
     def __init__(
         self,
@@ -89,7 +87,7 @@ class MaxPooling1D(_MaxPooling):
     rank = 1
 
 
-class MaxPooling2D(_MaxPooling):
+class MaxPooling2D(_MaxPooling, pool_size=(2, 2)):
     """The largest value in each window of pixels; windows touch unless `strides` says.
 
     Shapes: `(batch, height, width, channels) -> (batch, new_height, new_width,
@@ -103,7 +101,7 @@ class MaxPooling2D(_MaxPooling):
     rank = 2
 
 
-class MaxPooling3D(_MaxPooling):
+class MaxPooling3D(_MaxPooling, pool_size=(2, 2, 2)):
     """The largest value in each window of a volume; windows touch unless told.
 
     Shapes: `(batch, a, b, c, channels) -> (batch, new_a, new_b, new_c, channels)`.
@@ -160,10 +158,9 @@ class AveragePooling3D(_AveragePooling):
     rank = 3
 
 
-class _GlobalPooling(Layer):
+class _GlobalPooling(Ranked, Layer):
     """One number for each channel, by the class attribute `reduce`."""
 
-    rank: ClassVar[int]
     reduce: ClassVar[Callable[..., jax.Array]]
 
     def __init__(
@@ -207,7 +204,7 @@ class GlobalAveragePooling1D(_GlobalPooling):
         total = jnp.where(real, inputs, 0).sum(axis, keepdims=self.keepdims)
         return total / real.astype(inputs.dtype).sum(axis, keepdims=self.keepdims)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """There are no steps left to mask."""
         return
 
@@ -280,3 +277,120 @@ class GlobalMaxPooling3D(_GlobalPooling):
 
     rank = 3
     reduce = staticmethod(jnp.max)
+
+
+# --- As many windows as asked for -----------------------------------------------------
+
+
+class _AdaptivePooling(Ranked, Layer):
+    """One number for each of `output_size` windows, by the class attribute `reduce`."""
+
+    reduce: ClassVar[Callable[..., jax.Array]]
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, ...],
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        who = type(self).__name__
+        if not isinstance(output_size, int | tuple | list):
+            raise TypeError(
+                f"{who}: `output_size` must be an integer or {self.rank} of them, not "
+                f"{output_size!r}."
+            )
+        self.output_size = int_tuple(who, "output_size", output_size, self.rank)
+        self.data_format = data_format_of(who, data_format)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+        self.built = True
+
+    def call(self, inputs: jax.Array) -> jax.Array:
+        """One number for each window."""
+        return type(self).reduce(
+            inputs, output_size=self.output_size, data_format=self.data_format
+        )
+
+
+class AdaptiveAveragePooling1D(_AdaptivePooling):
+    """The mean of each of `output_size` equal windows of steps.
+
+    Shapes: `(batch, steps, channels) -> (batch, output_size, channels)`; channels
+    second with `"channels_first"`.
+
+    >>> AdaptiveAveragePooling1D(3)(jnp.ones((2, 7, 3))).shape
+    (2, 3, 3)
+    """
+
+    rank = 1
+    reduce = staticmethod(ops.adaptive_average_pool)
+
+
+class AdaptiveAveragePooling2D(_AdaptivePooling):
+    """The mean of each of `output_size` equal windows of pixels.
+
+    Shapes: `(batch, height, width, channels) -> (batch, *output_size, channels)`;
+    channels second with `"channels_first"`.
+
+    >>> AdaptiveAveragePooling2D((3, 2))(jnp.ones((2, 7, 6, 3))).shape
+    (2, 3, 2, 3)
+    """
+
+    rank = 2
+    reduce = staticmethod(ops.adaptive_average_pool)
+
+
+class AdaptiveAveragePooling3D(_AdaptivePooling):
+    """The mean of each of `output_size` equal windows of a volume.
+
+    Shapes: `(batch, a, b, c, channels) -> (batch, *output_size, channels)`; channels
+    second with `"channels_first"`.
+
+    >>> AdaptiveAveragePooling3D(2)(jnp.ones((1, 3, 4, 5, 2))).shape
+    (1, 2, 2, 2, 2)
+    """
+
+    rank = 3
+    reduce = staticmethod(ops.adaptive_average_pool)
+
+
+class AdaptiveMaxPooling1D(_AdaptivePooling):
+    """The largest value in each of `output_size` equal windows of steps.
+
+    Shapes: `(batch, steps, channels) -> (batch, output_size, channels)`; channels
+    second with `"channels_first"`.
+
+    >>> AdaptiveMaxPooling1D(3)(jnp.ones((2, 7, 3))).shape
+    (2, 3, 3)
+    """
+
+    rank = 1
+    reduce = staticmethod(ops.adaptive_max_pool)
+
+
+class AdaptiveMaxPooling2D(_AdaptivePooling):
+    """The largest value in each of `output_size` equal windows of pixels.
+
+    Shapes: `(batch, height, width, channels) -> (batch, *output_size, channels)`;
+    channels second with `"channels_first"`.
+
+    >>> AdaptiveMaxPooling2D((3, 2))(jnp.ones((2, 7, 6, 3))).shape
+    (2, 3, 2, 3)
+    """
+
+    rank = 2
+    reduce = staticmethod(ops.adaptive_max_pool)
+
+
+class AdaptiveMaxPooling3D(_AdaptivePooling):
+    """The largest value in each of `output_size` equal windows of a volume.
+
+    Shapes: `(batch, a, b, c, channels) -> (batch, *output_size, channels)`; channels
+    second with `"channels_first"`.
+
+    >>> AdaptiveMaxPooling3D(2)(jnp.ones((1, 3, 4, 5, 2))).shape
+    (1, 2, 2, 2, 2)
+    """
+
+    rank = 3
+    reduce = staticmethod(ops.adaptive_max_pool)

@@ -4,7 +4,7 @@ The number of spatial axes is the class attribute `rank`.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +13,13 @@ from kerasnb.core.errors import check
 from kerasnb.layers.arguments import choice, data_format_of, int_tuple
 from kerasnb.layers.input_spec import InputSpec
 from kerasnb.layers.layer import Layer
-from kerasnb.layers.windows import WindowSpec, spatial_axes
+from kerasnb.layers.windows import Ranked, WindowSpec, spatial_axes
 
 Pair = tuple[int, int]
 
 
-class _Margins(Layer):
+class _Margins(Ranked, Layer):
     """A layer with a pair of numbers, before and after, for each spatial axis."""
-
-    rank: ClassVar[int]
 
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -75,7 +73,7 @@ class ZeroPadding1D(_ZeroPadding):
     rank = 1
 
 
-class ZeroPadding2D(_ZeroPadding):
+class ZeroPadding2D(_ZeroPadding, padding=(1, 1)):
     """Zeros around images: one number, one for each axis, or a pair for each axis.
 
     Shapes: `(batch, height, width, channels) -> (batch, top + height + bottom, left +
@@ -88,7 +86,7 @@ class ZeroPadding2D(_ZeroPadding):
     rank = 2
 
 
-class ZeroPadding3D(_ZeroPadding):
+class ZeroPadding3D(_ZeroPadding, padding=((1, 1), (1, 1), (1, 1))):
     """Zeros around volumes: one number, one for each axis, or a pair for each axis.
 
     Shapes: `(batch, a, b, c, channels)`, with both margins added to `a`, `b` and `c`.
@@ -103,7 +101,12 @@ class ZeroPadding3D(_ZeroPadding):
 class _Cropping(_Margins):
     """The space without its margins."""
 
-    def __init__(self, cropping: Any, data_format: str | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        cropping: Any = ((0, 0), (0, 0)),
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format, **kwargs)
         self.cropping = self._pairs("cropping", cropping)
         self.input_spec = WindowSpec(
@@ -149,16 +152,8 @@ class Cropping2D(_Cropping):
 
     rank = 2
 
-    def __init__(
-        self,
-        cropping: Any = ((0, 0), (0, 0)),
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(cropping, data_format, **kwargs)
 
-
-class Cropping3D(_Cropping):
+class Cropping3D(_Cropping, cropping=((1, 1), (1, 1), (1, 1))):
     """Volumes without their margins: a number, one for each axis, or a pair for each.
 
     Shapes: `(batch, a, b, c, channels)`, with both margins taken off `a`, `b` and `c`.
@@ -168,14 +163,6 @@ class Cropping3D(_Cropping):
     """
 
     rank = 3
-
-    def __init__(
-        self,
-        cropping: Any = ((1, 1), (1, 1), (1, 1)),
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(cropping, data_format, **kwargs)
 
 
 def _repeat(x: jax.Array, size: Sequence[int], axes: Sequence[int]) -> jax.Array:

@@ -4,9 +4,45 @@ A spatial input has `rank` axes between the batch and the channels, or after the
 channels with `data_format="channels_first"`.
 """
 
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from types import FunctionType
+from typing import Any, ClassVar
 
+from kerasnb.core.errors import suggest
 from kerasnb.layers.input_spec import InputSpec
+
+
+class Ranked:
+    """Layers that share a constructor and differ in `rank`, and maybe in defaults.
+
+    The class statement says which: `class Conv2D(Conv, strides=(1, 1))`.
+    """
+
+    rank: ClassVar[int]
+
+    def __init_subclass__(cls, **defaults: Any) -> None:
+        super().__init_subclass__()
+        if defaults:
+            cls.__init__ = _with_defaults(cls, cls.__init__, defaults)  # type: ignore
+
+
+def _with_defaults(cls: type, init: Callable, defaults: Mapping[str, Any]) -> Callable:
+    """The same constructor with other defaults."""
+    parameters = inspect.signature(init).parameters
+    known = {k: p.default for k, p in parameters.items() if p.default is not p.empty}
+    for unknown in defaults.keys() - known.keys():
+        raise TypeError(
+            f"{cls.__name__}: its constructor has no default for `{unknown}`."
+            f"{suggest(unknown, known)}"
+        )
+    copy = FunctionType(
+        init.__code__, init.__globals__, "__init__", closure=init.__closure__
+    )
+    copy.__qualname__ = f"{cls.__qualname__}.__init__"
+    copy.__annotations__ = init.__annotations__
+    copy.__defaults__ = tuple((known | dict(defaults)).values())
+    return copy
 
 
 def spatial_axes(rank: int, data_format: str) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ class TimeDistributed(Wrapper):
 
     supports_masking = True
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, input_shape: tuple) -> None:  # type: ignore[override]
         """Build the inner layer for one step."""
         if len(input_shape) < 3:
             raise ValueError(
@@ -225,9 +225,9 @@ class Bidirectional(Layer):
             return y * z
         return (y + z) / 2 if self.merge_mode == "ave" else y + z
 
-    def compute_mask(self, sequences: Any, previous_mask: Any) -> Any:
+    def compute_mask(self, _: Any, mask: Any) -> Any:
         """The mask of the sequence, once or twice, where one comes out."""
-        masks = jax.tree.leaves(previous_mask)
+        masks = jax.tree.leaves(mask)
         mask = masks[0] if masks and self.return_sequences else None
         output = [mask, mask] if self.merge_mode is None else [mask]
         return output if self.return_state or len(output) == 2 else mask

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kerasnb import layers
+from kerasnb.core.graph import Function
 from kerasnb.core.state import functional, read
 from tests.helpers import both, case, close
 
@@ -256,3 +257,114 @@ class Penalty(layers.Wrapper):
         y = self.layer(x)
         self.add_loss(jnp.square(y).sum())
         return y
+
+
+class Nested(layers.Layer):
+    """A cell that sums its inputs in a pair of states, and the pairs in another."""
+
+    state_size = [[2, 3], 4]
+    output_size = 4
+
+    def get_initial_state(self, batch_size=None):
+        pair = [jnp.zeros((batch_size, 2)), jnp.zeros((batch_size, 3))]
+        return [pair, jnp.ones((batch_size, 4))]
+
+    def call(self, inputs, states):
+        (a, b), c = states
+        a, b = a + inputs[:, :2], b + inputs
+        c = c + jnp.concatenate([a, b], -1)[:, :4]
+        return c, [[a, b], c]
+
+
+def test_states_of_a_cell_may_be_nested():
+    layer = layers.RNN(Nested(), return_state=True)
+    y, (a, b), c = layer(X)
+    sums = np.cumsum(X, 1)
+    close(b, sums[:, -1], "the second of the pair")
+    close(a, b[:, :2], "the first of the pair")
+    close(c, 1 + np.concatenate([sums[..., :2], sums], -1)[..., :4].sum(1), "total")
+    close(y, c, "the output")
+    _, pair, _ = layer(layers.Input((None, 3)))
+    assert [t.shape for t in pair] == [(None, 2), (None, 3)]
+
+
+def test_states_given_by_placeholders_reach_both_directions():
+    ours, theirs = both("Bidirectional", layer=case("LSTM", units=4))
+    theirs.build(X.shape)
+    made = []
+    for library, layer in ((layers, ours), (keras.layers, theirs)):
+        inputs = library.Input((5, 3))
+        states = [library.Input((4,)) for _ in range(4)]
+        made.append(([inputs, *states], layer(inputs, initial_state=states)))
+    theirs.set_weights(ours.get_weights())
+    values = [X, START, -START, 2 * START, START + 1]
+    model = keras.Model(*made[1])
+    close(Function(*made[0])(values), np.asarray(model(values)), "states")
+
+
+def test_a_subclass_may_change_the_loop():
+    class Doubled(layers.GRU):
+        """Twice the outputs."""
+
+        def inner_loop(self, sequences, initial_state, mask, training=False):
+            last, outputs, states = super().inner_loop(
+                sequences, initial_state, mask, training
+            )
+            assert outputs.shape == ((2, 5, 3) if self.return_sequences else (2, 1, 3))
+            return 2 * last, 2 * outputs, states
+
+    for sequences in (False, True):
+        layer = Doubled(3, return_sequences=sequences, go_backwards=True)
+        wanted = layers.GRU.from_config(layer.get_config())
+        wanted.build(X.shape)
+        y = layer(X)
+        wanted.set_weights(layer.get_weights())
+        close(y, 2 * wanted(X), "doubled")
+
+
+def test_a_cell_hands_out_its_dropout_masks():
+    rates = {"dropout": 0.5, "recurrent_dropout": 0.4, "seed": 1}
+    for name in ("SimpleRNNCell", "LSTMCell", "GRUCell"):
+        ours, theirs = both(name, units=3, **rates)
+        masks = []
+        for cell in (ours, theirs):
+            first = cell.get_dropout_mask(X[:, 0])
+            second = cell.get_recurrent_dropout_mask(START)
+            assert cell.get_dropout_mask(X[:, 0]) is first
+            cell.reset_dropout_mask()
+            cell.reset_recurrent_dropout_mask()
+            third = cell.get_dropout_mask(X[:, 0])
+            masks.append([np.asarray(mask) for mask in (first, second, third)])
+        close(*masks, name)
+        assert getattr(layers, name)(3).get_dropout_mask(X[:, 0]) is None
+
+
+def test_a_stack_of_cells_passes_options_on():
+    class Plain(layers.Layer):
+        state_size = 3
+
+        def call(self, inputs, states, extra=0.0):
+            return inputs + extra, [inputs]
+
+    stack = layers.StackedRNNCells([Plain(), Plain()])
+    out, _ = stack(X[:, 0], [[X[:, 0]]] * 2, extra=2.0)
+    close(out, X[:, 0] + 4, "both")
+
+
+def test_states_need_a_batch_size():
+    message = "`it`: `batch_size` must be the number of samples, not None"
+    for cell in (
+        layers.GRUCell(3, name="it"),
+        layers.StackedRNNCells([layers.LSTMCell(3)], name="it"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cell.get_initial_state()
+
+
+def test_a_config_may_name_classes_that_come_along():
+    class MyCell(layers.SimpleRNNCell):
+        """A class that is not registered."""
+
+    config = layers.RNN(layers.StackedRNNCells([MyCell(3)])).get_config()
+    again = layers.RNN.from_config(config, custom_objects={"MyCell": MyCell})
+    assert type(again.cell.cells[0]) is MyCell
