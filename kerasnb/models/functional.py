@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 
 from kerasnb.core import dtypes
 from kerasnb.core.configurable import constructor_signature, deserialize, serialize
-from kerasnb.core.errors import show, suggest
+from kerasnb.core.errors import check, show, suggest
 from kerasnb.core.graph import (
     Function,
     KerasTensor,
@@ -20,9 +19,11 @@ from kerasnb.core.graph import (
     map_structure,
     node_of,
 )
+from kerasnb.layers.host import as_numpy, holds_text, text_as_array
 from kerasnb.layers.input_layer import Input, InputLayer
 from kerasnb.layers.layer import Layer
 from kerasnb.models import op_config
+from kerasnb.models.border import Prepared, find_border
 from kerasnb.models.model import Model
 
 
@@ -32,7 +33,7 @@ class Functional(Model):
     Inputs and outputs may be one tensor, or lists and dicts of them.
     """
 
-    _UNTRACKED = Model._UNTRACKED | {"_function", "_layers"}
+    _UNTRACKED = Model._UNTRACKED | {"_border", "_function", "_layers"}
     _saved_first = ("layers",)
 
     def __init__(
@@ -52,6 +53,7 @@ class Functional(Model):
         self._function = Function(inputs, outputs, name=f"{self.name}_graph")
         self._layers = [x for x in self._function.operations if isinstance(x, Layer)]
         self._check_names()
+        self._border = find_border(self._function, _unfold)
         self.built = True
         if trainable is not None:
             self.trainable = trainable
@@ -127,10 +129,36 @@ class Functional(Model):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Replay the graph on `inputs`."""
         del training, mask  # Both reach the layers by the call context and the arrays.
+        if self._border is not None and isinstance(inputs, Prepared):
+            return self._border.device.replay(inputs.values)
         return self._function.replay(self._fit_inputs(inputs))
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Placeholders with the shapes and dtypes of the results."""
+        if self._border is None:
+            return super().compute_output_spec(*args, **kwargs)
+        # Text cannot be traced; each layer says what comes out of it.
+        return self._function.replay(
+            self._in_order(args[0]),
+            lambda operation, args, kwargs: operation.compute_output_spec(
+                *args, **kwargs
+            ),
+        )
+
+    def _before_step(self, x: Any) -> Any:
+        if self._border is None or isinstance(x, Prepared):
+            return x
+        return self._border.cross(self._fit_inputs(x))
 
     def _fit_inputs(self, inputs: Any) -> list[Any]:
         """The inputs in the order of the graph, with rank and dtype brought in line."""
+        return [
+            self._fit_input(value, tensor)
+            for value, tensor in zip(self._in_order(inputs), self.inputs, strict=True)
+        ]
+
+    def _in_order(self, inputs: Any) -> list[Any]:
+        """The inputs in the order of the graph."""
         expected = self.inputs
         if isinstance(inputs, Mapping):
             keys = list(self.input) if isinstance(self.input, Mapping) else None
@@ -142,7 +170,12 @@ class Functional(Model):
                     f"Model `{self.name}` needs the input `{missing[0]}` and got "
                     f"{sorted(inputs)}.{near}"
                 )
-            values = leaves({i: inputs[name] for i, name in enumerate(names)})
+            values = [text_as_array(inputs[name]) for name in names]
+            values = leaves(dict(enumerate(values)))
+        elif len(expected) == 1:
+            values = leaves(text_as_array(inputs))
+        elif isinstance(inputs, list | tuple):
+            values = leaves([text_as_array(x) for x in inputs])
         else:
             values = leaves(inputs)
         if len(values) != len(expected):
@@ -150,10 +183,7 @@ class Functional(Model):
                 f"Model `{self.name}` has {len(expected)} inputs {self.input_names} "
                 f"and got {len(values)}."
             )
-        return [
-            self._fit_input(value, tensor)
-            for value, tensor in zip(values, expected, strict=True)
-        ]
+        return values
 
     def _fit_input(self, value: Any, tensor: KerasTensor) -> Any:
         if value is None:
@@ -163,12 +193,16 @@ class Functional(Model):
                     f"`{tensor._keras_history[0].name}`, which is not optional."
                 )
             return None
-        value = dtypes.as_array(value) if not isinstance(value, jax.Array) else value
+        text = tensor.dtype == "string"
+        if text:
+            value = as_numpy(value)
+        elif not isinstance(value, jax.Array):
+            value = dtypes.as_array(value)
         shape, rank = tensor.shape, value.ndim
         if rank == len(shape) - 1 and shape[-1] == 1:
             value = value[..., None]
         elif rank == len(shape) + 1 and value.shape[-1] == 1:
-            value = jnp.squeeze(value, -1)
+            value = value[..., 0]
         wrong = value.ndim != len(shape) or any(
             want is not None and want != got
             for want, got in zip(shape[1:], value.shape[1:], strict=True)
@@ -178,11 +212,18 @@ class Functional(Model):
                 f"Model `{self.name}` expects inputs of shape {shape} and got "
                 f"{tuple(value.shape)}{_batch_hint(shape, value.shape)}."
             )
+        if text:
+            name = tensor._keras_history[0].name
+            good = value.dtype.kind == "O" or value.size == 0
+            check(good, f"Model `{self.name}`", name, value, "text")
+            return value
         dtype = dtypes.canonical(tensor.dtype)
         return value if value.dtype == dtype else value.astype(dtype)
 
     def _convert(self, x: Any) -> Any:
         # The graph's inputs say which dtype they want; a model casts nothing before.
+        if holds_text(x):
+            return x
         if hasattr(x, "__array__") and not isinstance(x, jax.Array | KerasTensor):
             return dtypes.as_array(x)
         return x
@@ -282,6 +323,14 @@ class Functional(Model):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Nothing to do: a graph is built when it is made."""
+
+
+def _unfold(operation: Operation, args: tuple, kwargs: dict) -> Any:
+    """Call an operation on placeholders, or replay the graph of a model on text."""
+    inner = getattr(operation, "_functional", None) or operation
+    if isinstance(inner, Functional) and inner._border is not None:
+        return inner._function.replay(inner._in_order(args[0]), _unfold)
+    return operation(*args, **kwargs)
 
 
 def _batch_hint(want: tuple, got: tuple) -> str:

@@ -16,6 +16,7 @@ from kerasnb.core.errors import suggest
 from kerasnb.core.graph import KerasTensor, any_symbolic, output_spec
 from kerasnb.core.state import bind
 from kerasnb.layers.layer import Layer, call_facts
+from kerasnb.layers.quantized import quantize_layers
 from kerasnb.models.summary import summary_text
 from kerasnb.training.trainer import Trainer
 
@@ -137,6 +138,28 @@ class Model(Trainer):
             self, line_length, positions, expand_nested, show_trainable, layer_range
         )
         (print_fn or print)(text)
+
+    def get_quantization_layer_structure(self, mode: str | None = None) -> Any:
+        """What quantisation with calibration needs to know; a subclass may say it."""
+        return None
+
+    def quantize(  # type: ignore[override]
+        self,
+        mode: str | None = None,
+        config: Any = None,
+        filters: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep the weights of the layers in few bits: `"int8"`, `"int4"`, `"float8"`.
+
+        `config` is one of `keras.quantizers` and says more; `filters`, a regular
+        expression or several or a function, chooses the layers.
+        """
+        type_check = kwargs.pop("type_check", True)
+        for unknown in kwargs:
+            raise ValueError(f"{self._who()}.quantize has no argument `{unknown}`.")
+        quantize_layers(self, mode, config, filters, type_check)
+        self._programs = None
 
     def to_code(self) -> str:
         """A plain Keras script that builds the same model."""

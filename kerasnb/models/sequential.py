@@ -6,6 +6,7 @@ from kerasnb.core.configurable import deserialize, serialize
 from kerasnb.core.errors import show
 from kerasnb.core.graph import KerasTensor, is_symbolic
 from kerasnb.core.naming import auto_name
+from kerasnb.layers.host import holds_text, text_as_array
 from kerasnb.layers.input_layer import InputLayer
 from kerasnb.layers.layer import Layer, call_facts
 from kerasnb.models.functional import Functional
@@ -103,7 +104,9 @@ class Sequential(Model):
         if input_shape is None:
             return
         if self._input_layer is None:
-            self._input_layer = InputLayer(batch_shape=input_shape)
+            first = self._layers[0].input_dtype
+            dtype = "string" if first == "string" else None
+            self._input_layer = InputLayer(batch_shape=input_shape, dtype=dtype)
         elif self._input_layer.batch_shape != tuple(input_shape):
             raise ValueError(
                 f"Sequential `{self.name}` has an input of shape "
@@ -124,9 +127,25 @@ class Sequential(Model):
 
     def _build_for(self, facts: Any, args: tuple, kwargs: dict) -> None:
         # A first call on data tells the shape of a sample, not that of every batch.
-        shape = getattr(args[0] if args else None, "shape", None)
+        x = text_as_array(args[0] if args else None)
+        shape = getattr(x, "shape", None)
         if shape is not None:
-            self.build((None, *shape[1:]))
+            shape = (None, *shape[1:])
+            if self._input_layer is None and self._layers and holds_text(x):
+                self._input_layer = InputLayer(batch_shape=shape, dtype="string")
+            self.build(shape)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Placeholders with the shapes and dtypes of the results."""
+        inner = self._functional
+        if inner is not None and inner._border is not None:
+            return inner.compute_output_spec(*args, **kwargs)
+        return super().compute_output_spec(*args, **kwargs)
+
+    def _before_step(self, x: Any) -> Any:
+        if self._functional is None and holds_text(x):
+            self._build_for(None, (x,), {})
+        return x if self._functional is None else self._functional._before_step(x)
 
     @property
     def layers(self) -> list[Layer]:

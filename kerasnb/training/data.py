@@ -110,10 +110,14 @@ def _columns(who: str, name: str, value: Any) -> Any:
         if array.dtype.kind == "O" and (numbers := _to_numbers(array)) is not None:
             array = numbers
         if array.dtype.kind not in "biufV":
+            mend = "Turn text labels into numbers with np.unique(labels, "
+            mend += "return_inverse=True)[1]."
+            if name == "x":
+                mend = "Call TextVectorization or StringLookup on it first, or begin "
+                mend += "a Sequential or functional model with them."
             raise ValueError(
                 f"{who}: `{name}` holds {array.dtype} data and models compute with "
-                "numbers. Turn text labels into numbers with "
-                "np.unique(labels, return_inverse=True)[1]."
+                f"numbers. {mend}"
             )
         if array.ndim == 0:
             raise ValueError(
