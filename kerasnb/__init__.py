@@ -16,18 +16,24 @@ from kerasnb import callbacks as callbacks
 from kerasnb import config as config
 from kerasnb import constraints as constraints
 from kerasnb import datasets as datasets
+from kerasnb import dtype_policies as dtype_policies
 from kerasnb import initializers as initializers
 from kerasnb import layers as layers
 from kerasnb import losses as losses
 from kerasnb import metrics as metrics
+from kerasnb import mixed_precision as mixed_precision
 from kerasnb import models as models
 from kerasnb import ops as ops
 from kerasnb import optimizers as optimizers
+from kerasnb import quantizers as quantizers
 from kerasnb import random as random
 from kerasnb import regularizers as regularizers
 from kerasnb import saving as saving
+from kerasnb import tree as tree
 from kerasnb import utils as utils
+from kerasnb.backend import device as device
 from kerasnb.core.dtypes import DTypePolicy as DTypePolicy
+from kerasnb.core.dtypes import FloatDTypePolicy as FloatDTypePolicy
 from kerasnb.core.graph import Function as Function
 from kerasnb.core.graph import KerasTensor as KerasTensor
 from kerasnb.core.graph import Operation as Operation
@@ -37,11 +43,20 @@ from kerasnb.initializers import Initializer as Initializer
 from kerasnb.layers import Input as Input
 from kerasnb.layers import InputSpec as InputSpec
 from kerasnb.layers import Layer as Layer
+from kerasnb.layers.own import Axes as Axes
+from kerasnb.layers.own import State as State
+from kerasnb.layers.own import Weight as Weight
+from kerasnb.layers.own import layer as layer
+from kerasnb.layers.scopes import RematScope as RematScope
+from kerasnb.layers.scopes import StatelessScope as StatelessScope
+from kerasnb.layers.scopes import SymbolicScope as SymbolicScope
+from kerasnb.layers.scopes import remat as remat
 from kerasnb.losses import Loss as Loss
 from kerasnb.metrics import Metric as Metric
 from kerasnb.models import Model as Model
 from kerasnb.models import Sequential as Sequential
 from kerasnb.optimizers import Optimizer as Optimizer
+from kerasnb.quantizers import Quantizer as Quantizer
 from kerasnb.regularizers import Regularizer as Regularizer
 
 

@@ -21,13 +21,13 @@ PACKAGE = ROOT / "kerasnb"
 # A room imports from its own floor and from those above it, never from one below.
 FLOORS = (
     {"core"},
-    {"config", "backend"},
-    {"ops"},
+    {"config", "backend", "dtype_policies", "tree"},
     {"random"},
-    {"initializers", "activations", "regularizers", "constraints"},
+    {"ops"},
+    {"initializers", "activations", "regularizers", "constraints", "quantizers"},
     {"layers"},
     {"losses", "metrics", "optimizers"},
-    {"saving"},
+    {"saving", "mixed_precision"},
     {"callbacks"},
     {"training"},
     {"models"},
@@ -60,7 +60,7 @@ JUPYTER = {
     "traitlets",
 }
 
-HEAVY = JUPYTER | {"h5py", "keras", "pandas", "tensorflow", "torch"}
+HEAVY = JUPYTER | {"flax", "h5py", "keras", "pandas", "tensorflow", "torch"}
 
 
 class Import(NamedTuple):

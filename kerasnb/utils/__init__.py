@@ -32,16 +32,35 @@ from kerasnb.utils.batches import (
     timeseries_dataset_from_array as timeseries_dataset_from_array,
 )
 from kerasnb.utils.config import Config as Config
+from kerasnb.utils.feature_space import FeatureSpace as FeatureSpace
+from kerasnb.utils.folders import (
+    audio_dataset_from_directory as audio_dataset_from_directory,
+)
+from kerasnb.utils.folders import split_dataset as split_dataset
+from kerasnb.utils.folders import (
+    text_dataset_from_directory as text_dataset_from_directory,
+)
 from kerasnb.utils.graph import get_source_inputs as get_source_inputs
+from kerasnb.utils.images import array_to_img as array_to_img
+from kerasnb.utils.images import (
+    image_dataset_from_directory as image_dataset_from_directory,
+)
+from kerasnb.utils.images import img_to_array as img_to_array
+from kerasnb.utils.images import load_img as load_img
+from kerasnb.utils.images import save_img as save_img
 from kerasnb.utils.plot import model_to_dot as model_to_dot
 from kerasnb.utils.plot import plot_model as plot_model
 
 __all__ = [
     "Config",
     "CustomObjectScope",
+    "FeatureSpace",
     "Progbar",
     "PyDataset",
     "Sequence",
+    "array_to_img",
+    "audio_dataset_from_directory",
+    "bounding_boxes",
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
@@ -52,18 +71,24 @@ __all__ = [
     "get_registered_name",
     "get_registered_object",
     "get_source_inputs",
+    "image_dataset_from_directory",
+    "img_to_array",
     "is_interactive_logging_enabled",
     "is_keras_tensor",
     "legacy",
+    "load_img",
     "model_to_dot",
     "normalize",
     "pack_x_y_sample_weight",
     "pad_sequences",
     "plot_model",
     "register_keras_serializable",
+    "save_img",
     "serialize_keras_object",
     "set_random_seed",
+    "split_dataset",
     "standardize_dtype",
+    "text_dataset_from_directory",
     "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",
