@@ -80,6 +80,7 @@ kills: $(VENV)/.installed-test ## Runs killed at fifty random instants
 bench: $(VENV)/.installed-test ## Speed of import and of training against hand-written JAX
 	$(PY) tests/benchmarks/import_time.py
 	$(PY) tests/benchmarks/against_handwritten.py
+	$(PY) -m tests.benchmarks.layers
 
 .PHONY: binder-check
 binder-check: python-check ## What Binder does, in a clean environment

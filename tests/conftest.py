@@ -7,9 +7,18 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import random
+from importlib.metadata import version
 
 import numpy as np
 import pytest
+
+# Nearly every program of a test runs once: XLA's older emitters, which later versions
+# of JAX no longer have, compile it in half the time.
+if version("jax").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+        " --xla_cpu_parallel_codegen_split_count=1"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """What tests of several rooms share: a layer against Keras' layer of the same name."""
 
 import copy
+import functools
 import inspect
 import pickle
 import random
@@ -12,13 +13,16 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 
 from kerasnb import layers
 from kerasnb.core.configurable import deserialize, serialize
+from kerasnb.core.masks import get_mask, set_mask
 
 Shape = tuple[int | None, ...]
 
-# Each program here runs once: compile it fast, not for speed.
+# Each program here runs once: compile it fast, not for speed. (The fast emitters of XLA
+# are switched off in tests/conftest.py.)
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
@@ -32,22 +36,51 @@ class Case:
     below: int | None = None  # inputs are integers from 0 up to this
     training: bool | None = None
     unknown: Sequence[int] = (0,)  # axes that are None in symbolic calls
+    mask: bool = False  # inputs come with a mask of their first two axes
+    spread: bool = False  # several inputs are several arguments, not one list
+    call: dict[str, Any] = field(default_factory=dict)  # further keywords of the call
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Keywords of the call."""
+        training = {} if self.training is None else {"training": self.training}
+        return self.call | training
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the inputs."""
+        return "int32" if self.below else "float32"
+
+    def arguments(self, inputs: Any) -> list[Any]:
+        """What the layer is called with, inputs being one or a list of them."""
+        return list(inputs) if self.spread else [inputs]
+
+    def placeholders(self, library: Any, unknown: Sequence[int] = ()) -> list[Any]:
+        """The same for a symbolic call, in which some axes have an unknown length."""
+        made = [
+            library.Input(
+                batch_shape=[None if i in unknown else d for i, d in enumerate(shape)],
+                dtype=self.dtype,
+            )
+            for shape in self.shapes
+        ]
+        return self.arguments(made[0] if len(made) == 1 else made)
 
     def __str__(self) -> str:
         words = [
             f"{k}={[*map(str, v)] if isinstance(v, list) else v}"
             for k, v in self.args.items()
         ]
-        if self.training:
-            words.append("training")
+        words += [f"{k}={v}" for k, v in self.call.items()]
+        words += [kind for kind in ("training", "mask") if getattr(self, kind)]
         return "-".join([self.name, *words]).replace(" ", "")
 
 
 def case(name: str, *shapes: Shape, **args: Any) -> Case:
-    """A row of a table of layers; `_below`, `_training`, `_unknown` set up the call."""
+    """A row of a table of layers; `_below`, `_training`... set up the call."""
     options = {
         k: args.pop(f"_{k}")
-        for k in ("below", "training", "unknown")
+        for k in ("below", "training", "unknown", "mask", "spread", "call")
         if f"_{k}" in args
     }
     return Case(name, shapes, args, **options)
@@ -59,11 +92,11 @@ def both(name: str, **args: Any) -> tuple[Any, Any]:
     made = []
     for library in (layers, keras.layers):
         random.seed(1)  # what initializers and dropout draw their seeds from
-        made.append(_make(library, name, args))
+        made.append(make(library, name, args))
     return made[0], made[1]
 
 
-def _make(library: Any, name: str, args: dict[str, Any]) -> Any:
+def make(library: Any, name: str, args: dict[str, Any]) -> Any:
     """A layer of a library; a `Case` among the arguments is an inner layer."""
 
     def value(arg: Any) -> Any:
@@ -72,7 +105,7 @@ def _make(library: Any, name: str, args: dict[str, Any]) -> Any:
         if not isinstance(arg, Case):
             return arg
         own = {"name": f"inner_{arg.name.lower()}"} | shared | arg.args
-        return _make(library, arg.name, own)
+        return make(library, arg.name, own)
 
     shared = {"dtype": args["dtype"]} if "dtype" in args else {}
     return getattr(library, name)(**{k: value(v) for k, v in args.items()})
@@ -94,9 +127,9 @@ def check_layer(row: Case) -> None:
     """All that must hold for any layer beside Keras' one."""
     ours, theirs = both(row.name, **row.args)
     x = inputs_for(row)
-    shape = jax.tree.map(lambda a: a.shape, x)
-    ours(x)
-    theirs.build(shape)
+    for layer, library in ((ours, layers), (theirs, keras)):
+        random.seed(2)  # what initializers that are made in `build` draw
+        layer(*row.placeholders(library))
     agree_on_variables(ours, theirs)
     for mine, wanted in zip(ours.weights, theirs.weights, strict=True):
         message = f"{row}: initial {mine.path}"
@@ -105,47 +138,110 @@ def check_layer(row: Case) -> None:
         np.testing.assert_allclose(
             mine.value, wanted.value, rtol=0, atol=2e-7, err_msg=message
         )
-    rng = np.random.default_rng(1)
-    values = [
-        (v + rng.uniform(0.1, 0.5, np.shape(v))).astype("float32")
-        for v in ours.get_weights()
-    ]
-    ours.set_weights(values)
-    theirs.set_weights(values)
-    options = {}
-    if row.training is not None:
-        options["training"] = row.training
-    mine = results(ours, x, options)
-    close(mine, results(theirs, x, options), f"{row}: ours and Keras'")
+    change_weights(ours, theirs)
+    mine, wanted = results([ours, theirs], row, x)
+    for part, limit in (("out", 1e-5), ("state", 1e-5), ("mask", 0), ("grads", 1e-4)):
+        close(mine[part], wanted[part], f"{row}: {part}", limit, limit)
     # Another program for a recurrent layer in training, and a test of its own.
     if not (row.training and isinstance(ours, layers.RNN)):
-        close(ours(x, **options), mine["out"], f"{row}: eager and compiled")
+        eager = call_with_masks(ours, row, x, masks_for(row))
+        close(eager, mine["out"], f"{row}: eager and compiled")
     agree_on_shapes(row, ours, theirs)
     agree_on_config(ours, theirs)
-    survives_copies(ours, x)
+    survives_copies(ours, row, x)
     agree_on_mixed_precision(row)
 
 
-def results(layer: Any, x: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """Outputs, new state and gradients of a layer of either library, in one program."""
-    trainable = [jnp.asarray(v.value) for v in layer.trainable_variables]
-    rest = [jnp.asarray(v.value) for v in layer.non_trainable_variables]
-    floats = jax.tree.leaves(x)[0].dtype == np.float32
+def change_weights(*alike: Any) -> None:
+    """The same random values for the weights of several layers, in place of the first
+    ones, which are often all zeros or ones.
+    """
+    rng = np.random.default_rng(1)
+    values = [rng.uniform(0.1, 0.6, v.shape) for v in alike[0].weights]
+    for layer in alike:
+        pairs = zip(values, layer.weights, strict=True)
+        layer.set_weights([value.astype(str(v.dtype)) for value, v in pairs])
 
-    def objective(trainable: list, x: Any) -> tuple:
-        out, state = layer.stateless_call(trainable, rest, x, **options)
+
+def masks_for(row: Case) -> list[np.ndarray | None]:
+    """The mask of each input, by default none."""
+    rng = np.random.default_rng(2)
+    return [rng.random(s[:2]) < 0.7 if row.mask else None for s in row.shapes]
+
+
+def call_with_masks(layer: Any, row: Case, x: Any, masks: list, **how: Any) -> Any:
+    """The outputs of a layer of either library for inputs that have masks."""
+    put = set_mask if isinstance(layer, layers.Layer) else set_keras_mask
+    x = jax.tree.map(jnp.asarray, x)
+    for array, mask in zip(jax.tree.leaves(x), masks, strict=True):
+        if mask is not None:
+            put(array, mask)
+    call = functools.partial(how.pop("call", layer), *how.pop("values", ()))
+    return call(*row.arguments(x), **row.options)
+
+
+def program_of(layer: Any, row: Case, x: Any) -> tuple[Any, tuple]:
+    """A layer of either library, traced: outputs, their masks, new state, gradients.
+
+    Comes with the arguments to run it with.
+    """
+    own = isinstance(layer, layers.Layer)
+    get = get_mask if own else get_keras_mask
+    stateless = (
+        layer.stateless_call if own else functools.partial(keras_stateless, layer)
+    )
+
+    def objective(trainable: list, x: Any, rest: list, masks: list) -> tuple:
+        out, state = call_with_masks(
+            layer, row, x, masks, call=stateless, values=(trainable, rest)
+        )
         loss = sum(
             (y * jnp.cos(jnp.arange(y.size).reshape(y.shape))).sum()
             for y in jax.tree.leaves(out)
         )
-        return loss, (out, state)
+        found = {"out": out, "state": list(state)}
+        return loss, found | {"mask": [get(y) for y in jax.tree.leaves(out)]}
 
-    wanted = (0, 1) if floats else (0,)
-    fn = jax.jit(
-        jax.value_and_grad(objective, wanted, has_aux=True), compiler_options=QUICK
-    )
-    (_, (out, state)), grads = fn(trainable, x)
-    return {"out": out, "state": list(state), "grads": grads}
+    trainable = [jnp.asarray(v.value) for v in layer.trainable_variables]
+    rest = [jnp.asarray(v.value) for v in layer.non_trainable_variables]
+    wanted = (0,) if row.below else (0, 1)
+    fn = jax.jit(jax.value_and_grad(objective, wanted, has_aux=True))
+    args = (trainable, x, rest, masks_for(row))
+    return fn.trace(*args), args
+
+
+def keras_stateless(
+    layer: Any, trainable: list, rest: list, *args: Any, **how: Any
+) -> tuple[Any, list]:
+    """A call of Keras' layer; its own `stateless_call` casts nothing, drops masks."""
+    pairs = list(zip(layer.trainable_variables, trainable, strict=True))
+    others = list(zip(layer.non_trainable_variables, rest, strict=True))
+    with keras.StatelessScope(pairs + others) as scope:
+        out = layer(*args, **how)
+    return out, [scope.get_current_value(v) for v, _ in others]
+
+
+def results(alike: Sequence[Any], row: Case, x: Any) -> list[dict[str, Any]]:
+    """What `program_of` says of several layers."""
+    return run_together([program_of(layer, row, x) for layer in alike])
+
+
+def run_together(programs: Sequence[tuple[Any, tuple]]) -> list[dict[str, Any]]:
+    """The results of several programs as one: what they share is compiled once."""
+
+    def joint(*args: Any) -> list:
+        return [
+            jax.core.eval_jaxpr(p.jaxpr.jaxpr, p.jaxpr.consts, *jax.tree.leaves(given))
+            for (p, _), given in zip(programs, args, strict=True)
+        ]
+
+    made = jax.jit(joint, compiler_options=QUICK)(*(args for _, args in programs))
+    out = []
+    for (program, _), flat in zip(programs, made, strict=True):
+        structure = jax.tree.structure(program.out_info)
+        (_, found), grads = jax.tree.unflatten(structure, flat)
+        out.append(found | {"grads": grads})
+    return out
 
 
 def close(a: Any, b: Any, what: str, rtol: float = 1e-5, atol: float = 2e-5) -> None:
@@ -179,20 +275,9 @@ def agree_on_variables(ours: Any, theirs: Any) -> None:
 
 def agree_on_shapes(row: Case, ours: Any, theirs: Any) -> None:
     """Symbolic calls give the same shapes and dtypes, unknown axes included."""
-    dtype = "int32" if row.below else "float32"
     for unknown in ((), row.unknown):
-        shapes = [
-            tuple(None if i in unknown else d for i, d in enumerate(shape))
-            for shape in row.shapes
-        ]
-        made = [
-            [library(batch_shape=shape, dtype=dtype) for shape in shapes]
-            for library in (layers.Input, keras.Input)
-        ]
-        if len(shapes) == 1:
-            made = [tensors[0] for tensors in made]
-        mine, wanted = ours(made[0]), theirs(made[1])
-        assert spec(mine) == spec(wanted), shapes
+        mine = ours(*row.placeholders(layers, unknown))
+        assert spec(mine) == spec(theirs(*row.placeholders(keras, unknown))), unknown
 
 
 def spec(outputs: Any) -> list[tuple]:
@@ -206,7 +291,7 @@ def agree_on_config(ours: Any, theirs: Any) -> None:
     same_config(mine, wanted)
     again = type(ours).from_config(copy.deepcopy(mine))
     same_config(again.get_config(), wanted)
-    same_config(type(ours).from_config(copy.deepcopy(wanted)).get_config(), wanted)
+    same_config(type(ours).from_config(_plain_config(wanted)).get_config(), wanted)
     # Whole objects, as they stand in files, in both directions.
     there = keras.saving.deserialize_keras_object(serialize(ours))
     same_config(there.get_config(), wanted)
@@ -217,6 +302,12 @@ def agree_on_config(ours: Any, theirs: Any) -> None:
     assert [v.name for v in back.weights] == [v.name for v in ours.weights]
     if ours.weights:
         assert serialize(ours)["build_config"] == stored["build_config"]
+
+
+def _plain_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy with plain lists: those that Keras tracks cannot be copied."""
+    lists = {k: list(v) for k, v in config.items() if isinstance(v, list)}
+    return copy.deepcopy({**config, **lists})
 
 
 def same_config(mine: Any, wanted: Any, where: str = "config") -> None:
@@ -243,27 +334,22 @@ def same_config(mine: Any, wanted: Any, where: str = "config") -> None:
         assert type(mine) is type(wanted), where
 
 
-def survives_copies(layer: Any, x: Any) -> None:
+def survives_copies(layer: Any, row: Case, x: Any) -> None:
     """A copied and a pickled layer are the same layer again."""
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         close(other.get_weights(), layer.get_weights(), "copies")
         assert other.get_config() == layer.get_config()
         assert [v.path for v in other.variables] == [v.path for v in layer.variables]
     if not isinstance(layer, layers.RNN | layers.Bidirectional):  # slow to compile
-        close(other(x), layer(x), "copies")
+        args = row.arguments(x)
+        close(other(*args), layer(*args), "copies")
 
 
 def agree_on_mixed_precision(row: Case) -> None:
     """Computes in float16, keeps weights in float32, just as Keras does."""
-    ours, theirs = both(row.name, **row.args, dtype="mixed_float16")
-    dtype = "int32" if row.below else "float32"
-    made = [
-        [library(batch_shape=shape, dtype=dtype) for shape in row.shapes]
-        for library in (layers.Input, keras.Input)
-    ]
-    if len(row.shapes) == 1:
-        made = [tensors[0] for tensors in made]
-    assert spec(ours(made[0])) == spec(theirs(made[1]))
+    ours, theirs = both(row.name, **row.args | {"dtype": "mixed_float16"})
+    mine = ours(*row.placeholders(layers))
+    assert spec(mine) == spec(theirs(*row.placeholders(keras)))
     assert [v.dtype for v in ours.weights] == [v.dtype for v in theirs.weights]
 
 

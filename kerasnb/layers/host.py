@@ -136,7 +136,7 @@ class HostLayer(Layer):
         """Nothing to note: there are no weights that depend on shapes."""
         return {"input_shape": None}
 
-    def compute_output_spec(self, inputs: Any) -> Any:  # type: ignore[override]
+    def compute_output_spec(self, inputs: Any) -> Any:
         """Placeholders with the shapes and dtypes of the results, by two trials."""
         first, second = (self._try(map_structure(_blank(n), inputs)) for n in (2, 3))
         lengths = zip(first.shape, second.shape, strict=True)

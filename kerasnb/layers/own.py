@@ -426,7 +426,7 @@ def _signed(name: str, function: Callable, signature: inspect.Signature) -> Call
 
 def _words(shape: Any) -> list[str | int]:
     if isinstance(shape, str):
-        return [*shape.split()]
+        return [*shape.replace(",", " ").split()]
     return [*shape] if isinstance(shape, Iterable) else [shape]
 
 

@@ -16,12 +16,23 @@ from kerasnb import activations
 from kerasnb.core.configurable import deserialize, serialize
 from kerasnb.core.errors import show, suggest
 from kerasnb.core.graph import OPS, Node, OpCall, op
-from kerasnb.ops import arrange, convolution, core, math, nn, numpy, pooling
+from kerasnb.ops import (
+    arrange,
+    convolution,
+    core,
+    image,
+    linalg,
+    math,
+    nn,
+    numpy,
+    pooling,
+    signal,
+)
 
 # Parameters that are given in a call; all others are settings of the operation.
 _OPERANDS = frozenset(
-    "x x1 x2 xs y a array inputs kernel depthwise_kernel pointwise_kernel target "
-    "targets output predictions y_true y_pred condition condlist choicelist default "
+    "x x1 x2 xs y a array images inputs kernel depthwise_kernel pointwise_kernel "
+    "target targets output predictions y_true y_pred condition condlist choicelist default "
     "indices values updates start_indices data segment_ids sorted_sequence variable "
     "query key value bias mask scale q bins fill_value start stop step weights "
     "constant_values mean variance offset index branches operands pred true_fn "
@@ -30,10 +41,25 @@ _OPERANDS = frozenset(
 # The operands of operations that use these names in another way.
 _IRREGULAR: dict[str, tuple[str, ...]] = {
     "bincount": ("x",),
+    "cdist": ("x", "y"),
+    "ctc_decode": ("inputs", "sequence_lengths"),
+    "affine_transform": ("images", "transform"),
+    "ctc_loss": ("target", "output", "target_length", "output_length"),
     "diagonal": ("x",),
+    "elastic_transform": ("images",),
     "histogram": ("x",),
     "isclose": ("x1", "x2", "rtol", "atol"),
     "layer_normalization": ("x", "gamma", "beta"),
+    "jvp": ("fun", "primals", "tangents"),
+    "lstsq": ("a", "b"),
+    "map_coordinates": ("inputs", "coordinates"),
+    "perspective_transform": ("images", "start_points", "end_points"),
+    "polar": ("abs_", "angle"),
+    "resize": ("images",),
+    "scale_and_translate": ("images", "output_shape", "scale", "translation"),
+    "solve": ("a", "b"),
+    "solve_triangular": ("a", "b"),
+    "ssim": ("image1", "image2"),
     "trace": ("x",),
     "trapezoid": ("y",),
     "unique": ("x",),
@@ -42,11 +68,21 @@ _IRREGULAR: dict[str, tuple[str, ...]] = {
 _CLASSES = {
     "allclose": "AllClose",
     "batch_normalization": "BatchNorm",
+    "cdist": "CDist",
+    "ctc_decode": "CTCDecode",
+    "ctc_loss": "CTCLoss",
     "isin": "IsIn",
     "layer_normalization": "LayerNorm",
+    "hsv_to_rgb": "HSVToRGB",
     "psnr": "PSNR",
+    "rgb_to_grayscale": "RGBToGrayscale",
+    "rgb_to_hsv": "RGBToHSV",
     "rms_normalization": "RMSNorm",
     "searchsorted": "SearchSorted",
+}
+_CLASSES |= {
+    name: name.upper()
+    for name in "fft fft2 ifft2 irfft istft jvp rfft ssim stft svd".split()
 }
 # Second names of classes, found in files.
 _ALIASES = {
@@ -65,6 +101,9 @@ _ROOMS = (
     (nn, "nn"),
     (convolution, "nn"),
     (pooling, "nn"),
+    (linalg, "linalg"),
+    (signal, "math"),
+    (image, "image"),
 )
 
 
@@ -84,6 +123,7 @@ class _Directory:
         self.function: dict[str, Callable] = {}
         self.add(convert_to_tensor, "keras.src.ops.core")
         self.add(core.array, "keras.src.ops.numpy")
+        self.add(linalg.logdet, "keras.src.ops.math")
         for module, room in _ROOMS:
             for name, fn in vars(module).items():
                 is_op = hasattr(fn, "__wrapped__") and OPS.get(fn.__name__) is not None

@@ -149,12 +149,3 @@ def test_axes_of_the_wrong_type_are_type_errors():
         for library in (layers, keras.layers):
             with pytest.raises(TypeError):
                 make(library)
-
-
-def test_weights_that_would_be_ignored_are_refused():
-    for make in (
-        lambda: layers.Dense(3, lora_rank=2),
-        lambda: layers.Embedding(3, 2, quantization_config={"mode": "int8"}),
-    ):
-        with pytest.raises(ValueError, match="must be None"):
-            make()

@@ -12,10 +12,10 @@ from kerasnb.core.graph import OpCall
 from kerasnb.models import op_config
 from tests.models.zoo import assert_same_outputs, build, data_for
 
-# Functions without an operation of their own in Keras: they make arrays from numbers.
+# Functions without an operation of their own in Keras, most make arrays from numbers.
 _NO_CLASS = set(
     "positive zeros ones empty eye identity tri bartlett blackman hamming hanning "
-    "kaiser".split()
+    "kaiser extract_patches_3d".split()
 )
 # Settings that only Keras has, and which say nothing by default.
 _ONLY_KERAS = {"rms_scaling", "kwargs"}

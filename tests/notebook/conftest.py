@@ -1,5 +1,6 @@
 """Fixtures of the notebook's tests: an IPython shell in this process."""
 
+import gc
 import os
 
 import pytest
@@ -20,10 +21,17 @@ def ipython(tmp_path_factory):
 
 
 @pytest.fixture
-def shell(ipython):
+def shell(ipython, monkeypatch):
     """The shell with the extension loaded and no names of an earlier test."""
-    ipython.reset(new_session=False)
+
+    def forget():
+        # A reset looks through all objects of the process: half a second of each test.
+        with monkeypatch.context() as patch:
+            patch.setattr(gc, "collect", lambda *generation: 0)
+            ipython.reset(new_session=False)
+
+    forget()
     ipython.extension_manager.load_extension("kerasnb")
     yield ipython
     ipython.extension_manager.unload_extension("kerasnb")
-    ipython.reset(new_session=False)
+    forget()
