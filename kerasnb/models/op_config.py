@@ -32,11 +32,11 @@ from kerasnb.ops import (
 # Parameters that are given in a call; all others are settings of the operation.
 _OPERANDS = frozenset(
     "x x1 x2 xs y a array images inputs kernel depthwise_kernel pointwise_kernel "
-    "target targets output predictions y_true y_pred condition condlist choicelist default "
-    "indices values updates start_indices data segment_ids sorted_sequence variable "
-    "query key value bias mask scale q bins fill_value start stop step weights "
-    "constant_values mean variance offset index branches operands pred true_fn "
-    "false_fn init_val loop_vars elements elems f init".split()
+    "target targets output predictions y_true y_pred condition condlist choicelist "
+    "default indices values updates start_indices data segment_ids sorted_sequence "
+    "variable query key value bias mask scale q bins fill_value start stop step "
+    "weights constant_values mean variance offset index branches operands pred "
+    "true_fn false_fn init_val loop_vars elements elems f init".split()
 )
 # The operands of operations that use these names in another way.
 _IRREGULAR: dict[str, tuple[str, ...]] = {
