@@ -27,7 +27,12 @@ import numpy as np
 
 from kerasnb import constraints, initializers, regularizers
 from kerasnb.core import dtypes, naming
-from kerasnb.core.configurable import constructor_signature, per_class, serialize
+from kerasnb.core.configurable import (
+    constructor_signature,
+    deserialize,
+    per_class,
+    serialize,
+)
 from kerasnb.core.dtypes import DTypePolicy
 from kerasnb.core.errors import show, suggest
 from kerasnb.core.frontend import Displayable
@@ -756,8 +761,22 @@ class Layer(Operation, Displayable):
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
     ) -> Self:
         """A layer like the one whose `get_config` gave `config`, with new weights."""
+        known = constructor_signature(cls).parameters
+        takes_all = any(p.kind is p.VAR_KEYWORD for p in known.values())
+        later = {}
+        if not takes_all:  # a class whose constructor keeps to its own arguments
+            absent = [k for k in _BASE_ARGUMENTS if k in config and k not in known]
+            later = {name: deserialize(config[name]) for name in absent}
+            config = {k: v for k, v in config.items() if k not in later}
         with custom_object_scope(custom_objects):
-            return super().from_config(config)
+            layer = super().from_config(config)
+        if "name" in later:
+            layer.name = later["name"]
+        if "dtype" in later:
+            layer.dtype_policy = later["dtype"]
+        if "trainable" in later:
+            layer.trainable = later["trainable"]
+        return layer
 
 
 _SENTENCES = (TypeError, ValueError)  # what our own messages are raised as

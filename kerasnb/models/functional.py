@@ -311,7 +311,8 @@ class Functional(Model):
 
         inputs = _map_references(tensor, config["input_layers"])
         outputs = _map_references(tensor, config["output_layers"])
-        extra = {"trainable": config["trainable"]} if "trainable" in config else {}
+        # A model that trains may hold layers that do not, and they know it themselves.
+        extra = {} if config.get("trainable", True) else {"trainable": False}
         return cls(inputs, outputs, name=config.get("name"), **extra)
 
     def get_build_config(self) -> dict[str, Any] | None:

@@ -486,3 +486,51 @@ def test_objects_are_described_and_made_again():
         assert again.units == 3 and again.name == layer.name
     with pytest.raises(TypeError, match="no argument `custom`"):
         nb.saving.deserialize_keras_object(config, custom=1)
+
+
+class Narrow(nb.layers.Layer):
+    """A layer whose constructor takes its own arguments and no others."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.units = units
+        self.dense = nb.layers.Dense(units)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_a_layer_that_takes_only_its_own_arguments_keeps_name_and_policy(tmp_path):
+    layer = Narrow(3)
+    layer.dtype_policy = "mixed_bfloat16"
+    layer.trainable = False
+    x = nb.Input((2,))
+    model = nb.Model(x, layer(x))
+    model.save(tmp_path / "m.keras")
+    again = nb.saving.load_model(
+        tmp_path / "m.keras", custom_objects={"Narrow": Narrow}
+    )
+    found = again.layers[1]
+    assert (found.name, found.units, found.trainable) == (layer.name, 3, False)
+    assert found.dtype_policy.name == "mixed_bfloat16"
+    np.testing.assert_array_equal(again(np.ones((1, 2))), model(np.ones((1, 2))))
+
+
+def frozen_chain():
+    return nb.Sequential([nb.Input((2,)), layers.Dense(2, trainable=False)])
+
+
+def frozen_graph():
+    x = nb.Input((2,))
+    return nb.Model(x, layers.Dense(2, trainable=False)(frozen_chain()(x)))
+
+
+@pytest.mark.parametrize("make", [frozen_chain, frozen_graph])
+def test_frozen_layers_stay_frozen(make, tmp_path):
+    model = make()
+    model.save(tmp_path / "m.keras")
+    read = nb.saving.load_model(tmp_path / "m.keras")
+    for again in (read, nb.models.clone_model(model)):
+        assert again.trainable
+        assert [v.path.split("/")[-1] for v in again.trainable_weights] == []
+        assert len(again.weights) == len(model.weights)
