@@ -739,7 +739,10 @@ class Layer(Operation, Displayable):
         foreign = any(f"/{package}/" in raised_in for package in others)
         by_us = raised_in.startswith(_PACKAGE)
         if not foreign and not (by_us and type(error) not in _SENTENCES):
-            named = type(self).__name__ in str(error) or f"`{self.name}`" in str(error)
+            words = str(error)
+            named = type(self).__name__ in words or any(
+                f"`{layer.name}`" in words for layer in self._flatten_layers()
+            )
             if by_us and not named:  # it comes from an op, say
                 error = type(error)(f"{self._who()}: {error}")
             error.layer = self  # type: ignore[attr-defined]

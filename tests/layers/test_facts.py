@@ -102,6 +102,7 @@ def state_of(layer):
     return [np.asarray(v.value) for v in layer.variables]
 
 
+@pytest.mark.parity
 @every
 def test_a_layer_computes_alike_eagerly_compiled_and_in_a_loop(name):
     """And again after the same seed; with finite gradients on the way."""
@@ -135,6 +136,7 @@ def test_a_layer_computes_alike_eagerly_compiled_and_in_a_loop(name):
     assert all(np.isfinite(g).all() for g in leaves(grads)), "finite gradients"
 
 
+@pytest.mark.parity
 @every
 def test_a_layer_at_rest_changes_nothing_and_takes_samples_one_by_one(name):
     row = ROWS[name]
@@ -155,6 +157,7 @@ def test_a_layer_at_rest_changes_nothing_and_takes_samples_one_by_one(name):
             assert unknown or None not in shape
 
 
+@pytest.mark.parity
 @every
 def test_a_layer_survives_being_saved(name, tmp_path):
     row = ROWS[name]

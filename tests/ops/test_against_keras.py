@@ -533,6 +533,7 @@ def test_values_equal_those_of_keras(dtype):
             close(a, b, text, TOLERANCES.get(dtype, 1e-5))
 
 
+@pytest.mark.parity
 @one_of_each
 def test_eager_and_compiled_calls_give_the_same(texts):
     inputs = numbers()
@@ -549,6 +550,7 @@ def test_eager_and_compiled_calls_give_the_same(texts):
             close(a, b, text, 1e-4)
 
 
+@pytest.mark.parity
 @one_of_each
 def test_gradients_equal_those_of_keras(texts):
     inputs = numbers()
