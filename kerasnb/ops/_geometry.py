@@ -41,6 +41,7 @@ class Geometry(NamedTuple):
     images: tuple[int, ...]
     window: tuple[int, ...]
     groups: int = 1
+    differentiated: bool = False
 
     @property
     def spread(self) -> tuple[int, ...]:

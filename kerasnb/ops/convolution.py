@@ -247,6 +247,16 @@ def _pull_back(
 ad.defbilinear(
     conv_p, functools.partial(_pull_back, 0), functools.partial(_pull_back, 1)
 )
+_bilinear_jvp = ad.primitive_jvps[conv_p]
+
+
+def _jvp(primals: Any, tangents: Any, *, wanted: str, geometry: Geometry) -> Any:
+    """The derivative, with a note that there is one: `_canonical` reads it."""
+    geometry = geometry._replace(differentiated=True)
+    return _bilinear_jvp(primals, tangents, wanted=wanted, geometry=geometry)
+
+
+ad.primitive_jvps[conv_p] = _jvp
 
 
 # --- As JAX has it --------------------------------------------------------------------
@@ -300,7 +310,9 @@ def _canonical(a: Array, b: Array, *, wanted: str, geometry: Geometry) -> Array:
         return _plain(a, b, wanted=wanted, geometry=geometry)
     if all(k == 1 for k in geometry.window) and not any(map(any, geometry.pads)):
         return _pointwise(a, b, wanted, geometry)
-    if wanted != "inputs" and _is_narrow(a.shape[-1], geometry):
+    # Patches pay when the gradient of the kernel needs them too, not for answers alone.
+    patched = wanted == "kernel" or (wanted == "outputs" and geometry.differentiated)
+    if patched and _is_narrow(a.shape[-1], geometry):
         patches = _patches(a, geometry)
         if wanted == "outputs":
             return patches @ b.reshape(-1, b.shape[-1])

@@ -56,10 +56,10 @@ TABLE = {
         case("MaxPooling2D", IMAGE),
         case("MaxPooling2D", IMAGE, pool_size=3, strides=2, padding="same"),
         case("MaxPooling3D", VOLUME),
-        case("AveragePooling1D", LONG),
-        case("AveragePooling2D", IMAGE),
+        case("AveragePooling1D", LONG, pool_size=2),
+        case("AveragePooling2D", IMAGE, pool_size=2),
         case("AveragePooling2D", IMAGE, pool_size=3, strides=1, padding="same"),
-        case("AveragePooling3D", VOLUME),
+        case("AveragePooling3D", VOLUME, pool_size=2),
         *(
             case(f"Global{kind}Pooling{rank}D", shape)
             for rank, shape in ((1, LONG), (2, IMAGE), (3, VOLUME))
@@ -163,7 +163,7 @@ TABLE = {
         ),
         case("RandomContrast", PICTURE, factor=0.2, seed=1, _training=True),
         case("RandomBrightness", PICTURE, factor=0.2, seed=1, _training=True),
-        case("STFTSpectrogram", (8, 8000), frame_length=256, frame_step=128),
+        case("STFTSpectrogram", (8, 8000, 1), frame_length=256, frame_step=128),
         case("MelSpectrogram", (8, 8000), fft_length=256, sequence_stride=128),
     ],
 }
@@ -181,23 +181,22 @@ def programs_of(layer: Any, row: Case, looped: bool) -> dict[str, Callable]:
         {"mask": jnp.arange(x.shape[1]) < jnp.full((len(x), 1), 50)} if row.mask else {}
     )
 
-    def forward(trainable: list, x: Any) -> Any:
+    def forward(trainable: list, rest: list, x: Any) -> Any:
         how = row.options | mask
         if own:
             return layer.stateless_call(trainable, rest, *row.arguments(x), **how)[0]
         return keras_stateless(layer, trainable, rest, *row.arguments(x), **how)[0]
 
-    def loss(trainable: list, x: Any) -> Any:
-        return sum(
-            jnp.sum(jnp.square(y)) for y in jax.tree.leaves(forward(trainable, x))
-        )
+    def loss(trainable: list, rest: list, x: Any) -> Any:
+        outputs = jax.tree.leaves(forward(trainable, rest, x))
+        return sum(jnp.sum(jnp.square(y)) for y in outputs)
 
-    gradient = jax.grad(loss, 0 if row.below else (0, 1))
+    gradient = jax.grad(loss, 0 if row.below else (0, 2))
 
-    def train(trainable: list, x: Any) -> Any:
+    def train(trainable: list, rest: list, x: Any) -> Any:
         def step(_: int, state: tuple) -> tuple:
             trainable, x = state
-            grads = gradient(trainable, x)
+            grads = gradient(trainable, rest, x)
             moved = (grads, x) if row.below else grads
             return jax.tree.map(lambda a, g: a - 1e-6 * g, (trainable, x), moved)
 
@@ -206,7 +205,8 @@ def programs_of(layer: Any, row: Case, looped: bool) -> dict[str, Callable]:
     found = {"forward": forward, "gradient": gradient}
     if looped:
         found["loop"] = train
-    return {k: _ready(fn, trainable, x) for k, fn in found.items()}
+    # The seeds are arguments too: what is constant would be drawn by the compiler.
+    return {k: _ready(fn, trainable, rest, x) for k, fn in found.items()}
 
 
 def _ready(fn: Callable, *args: Any) -> Callable:
