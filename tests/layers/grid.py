@@ -39,7 +39,7 @@ KERAS_REFUSES = {
         "MultiHeadAttention",
         "cannot reshape|does not match previous",
     ): "its fast path has values as long as keys",
-    (".*(RNN|LSTM.*|GRU|Bidirectional)", "Unsupported dtype"): "no QR in half precision",
+    (".*(RNN|LSTM.*|GRU|Bidirectional)", "Unsupported dtype"): "no QR in 16 bits",
     ("STFTSpectrogram", "type=bfloat16"): "no convolution with a wider kernel",
     ("MelSpectrogram", "dot_general"): "no empty batch",
 }
