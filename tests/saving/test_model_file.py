@@ -534,3 +534,15 @@ def test_frozen_layers_stay_frozen(make, tmp_path):
         assert again.trainable
         assert [v.path.split("/")[-1] for v in again.trainable_weights] == []
         assert len(again.weights) == len(model.weights)
+
+
+def test_a_compiled_model_inside_another_is_read_without_a_warning(tmp_path):
+    inner = nb.Sequential([nb.Input((2,)), layers.Dense(3)])
+    inner.compile(nb.optimizers.Adam(0.02), "mse")
+    outer = nb.Sequential([nb.Input((2,)), inner, layers.Dense(1)])
+    outer.compile("adam", "mse")
+    outer.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    outer.save(tmp_path / "m.keras")
+    again = nb.saving.load_model(tmp_path / "m.keras")
+    assert int(again.optimizer.iterations) == 1
+    assert float(again.layers[0].optimizer.learning_rate) == pytest.approx(0.02)
