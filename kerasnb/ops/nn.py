@@ -521,6 +521,11 @@ def dot_product_attention(
     query, key, value = (dtypes.as_array(x) for x in (query, key, value))
     for name, x in (("query", query), ("key", key), ("value", value)):
         check(x.ndim == 4, who, name, x, "of rank 4, (batch, length, heads, size)")
+    if not key.shape[2] or query.shape[2] % key.shape[2]:
+        raise ValueError(
+            f"{who}: the {query.shape[2]} heads of `query` cannot share the "
+            f"{key.shape[2]} heads of `key`; their number must be a multiple."
+        )
     check(
         attn_logits_soft_cap is None,
         who,
@@ -549,16 +554,16 @@ def dot_product_attention(
             return fused(*given)
         expected = f"None or False here ({problem})"
         check(not flash_attention, who, "flash_attention", True, expected)
-    groups = query.shape[2] // key.shape[2]
-    if groups > 1:
-        key, value = (jnp.repeat(x, groups, axis=2) for x in (key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
+    # Heads of queries in groups that share a head of keys: nothing is repeated.
+    shared = (key.shape[2], query.shape[2] // key.shape[2])
     logits = jnp.einsum(
-        "btnh,bsnh->bnts",
-        query,
+        "btgrh,bsgh->bgrts",
+        query.reshape(*query.shape[:2], *shared, query.shape[3]),
         key,
         preferred_element_type=dtypes.result_type(dtype, "float32"),
     )
+    logits = logits.reshape(query.shape[0], query.shape[2], *logits.shape[-2:])
     logits = logits * jnp.asarray(scale, logits.dtype)
     if bias is not None:
         logits = (logits + dtypes.as_array(bias, dtype)).astype(logits.dtype)
@@ -570,7 +575,9 @@ def dot_product_attention(
         # Not -inf: a row without any allowed position must not become NaN.
         logits = jnp.where(allowed, logits, -0.7 * jnp.finfo(logits.dtype).max)
     weights = jax.nn.softmax(logits.astype("float32"), -1).astype(dtype)
-    return jnp.einsum("bnts,bsnh->btnh", weights, value)
+    weights = weights.reshape(weights.shape[0], *shared, *weights.shape[-2:])
+    means = jnp.einsum("bgrts,bsgh->btgrh", weights, value)
+    return means.reshape(*query.shape[:3], value.shape[3])
 
 
 def _why_not_fused(fused: Callable, given: tuple) -> str | None:

@@ -126,6 +126,8 @@ def test_queries_may_share_heads_of_keys(rng):
     np.testing.assert_allclose(
         shared, ops.dot_product_attention(q, repeated, repeated), 1e-6
     )
+    with pytest.raises(ValueError, match=r"the 3 heads of `query` cannot share the 2"):
+        ops.dot_product_attention(jnp.ones((1, 2, 3, 4)), *[jnp.ones((1, 2, 2, 4))] * 2)
 
 
 def test_crossentropy_gradients_agree_with_keras_at_the_edges():
