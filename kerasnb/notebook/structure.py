@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from os.path import commonpath
 from typing import Any
 
+import jax
 import numpy as np
+
+from kerasnb.notebook.costs import count_flops
 
 
 @dataclass(frozen=True)
@@ -270,7 +273,6 @@ def _step(layer: Any, node: Any, name: str, repeated: bool = False) -> Step:
     """One call of one layer."""
     tensors = list(node.output_tensors) if node is not None else []
     shapes = tuple(tuple(tensor.shape) for tensor in tensors)
-    inputs = [tuple(t.shape) for t in node.input_tensors] if node is not None else []
     weights = tuple(
         Weight(_last(w), tuple(w.shape), str(w.dtype), bool(w.trainable))
         for w in getattr(layer, "weights", ())
@@ -290,7 +292,7 @@ def _step(layer: Any, node: Any, name: str, repeated: bool = False) -> Step:
         config=_config(layer),
         repeated=repeated,
     )
-    step.flops = count_flops(step, inputs)
+    step.flops = _flops(layer, node)
     if repeated:
         step.weights = ()
     return step
@@ -350,37 +352,27 @@ def _words(value: Any) -> str:
 # --- Costs --------------------------------------------------------------------------
 
 
-def count_flops(step: Step, inputs: list[tuple[int | None, ...]]) -> int | None:
-    """Multiplications and additions of one sample, for layers that multiply matrices.
-
-    Each number of a kernel is used once for each place that it visits: twice as many
-    operations, one multiplication and one addition.
-    """
-    held = {weight.name: weight for weight in step.weights}
-    shape = step.shape[0] if step.shape else ()
-    if step.kind in ("Dense",) or step.kind.startswith("Conv"):
-        kernel = held.get("kernel") or held.get("_kernel")
-        transposed = step.kind.endswith("Transpose")
-        around = inputs[0] if transposed and inputs else shape
-        channels = kernel.shape[-1] if kernel else 0
-        return _visits(kernel, around, channels)
-    if step.kind.startswith("Depthwise"):
-        kernel = held.get("kernel")
-        return _visits(kernel, shape, math.prod(kernel.shape[-2:]) if kernel else 0)
-    if step.kind in ("LSTM", "GRU", "SimpleRNN") and inputs:
-        matrices = [w.size for n, w in held.items() if n.endswith("kernel")]
-        times = inputs[0][1] if len(inputs[0]) > 1 else None
-        return 2 * sum(matrices) * times if times and matrices else None
-    return None
-
-
-def _visits(
-    kernel: Weight | None, shape: tuple[int | None, ...], channels: int
-) -> int | None:
-    places = _sample_size(shape)
-    if kernel is None or not channels or places is None:
+def _flops(layer: Any, node: Any) -> int | None:
+    """Operations for one sample, None where there are no products or no known sizes."""
+    tensors = list(node.input_tensors) if node is not None else []
+    matrices = any(len(w.shape) > 1 for w in getattr(layer, "weights", ()))
+    if not (matrices or len(tensors) > 1) or not tensors:
         return None
-    return 2 * kernel.size * (places // channels)
+    if any(_sample_size(tuple(t.shape)) is None for t in tensors):
+        return None
+
+    def call(*arrays: Any) -> Any:
+        value = {id(t): x for t, x in zip(tensors, arrays, strict=True)}
+        args, kwargs = node.fill(lambda t: value[id(t)])
+        variables = (layer.trainable_variables, layer.non_trainable_variables)
+        held = ([v.value for v in group] for group in variables)
+        return layer.stateless_call(*held, *args, **kwargs)[0]
+
+    try:
+        specs = [jax.ShapeDtypeStruct((1, *t.shape[1:]), t.dtype) for t in tensors]
+        return count_flops(call, *specs) or None
+    except Exception:  # noqa: BLE001 - a layer that cannot be traced is drawn all the same
+        return None
 
 
 def _sample_size(shape: tuple[int | None, ...]) -> int | None:

@@ -23,6 +23,8 @@ from tests.helpers import (
     survives_copies,
 )
 
+pytestmark = pytest.mark.parity  # slow to compile
+
 SHAPE = (3, 10, 8, 3)
 FIRST = (3, 3, 10, 8)
 

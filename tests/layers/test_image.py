@@ -10,6 +10,8 @@ import pytest
 from kerasnb import layers
 from tests.helpers import QUICK, both, case, check_layer, close
 
+pytestmark = pytest.mark.parity  # slow to compile
+
 SHAPE = (2, 9, 12, 3)
 FIRST = (2, 3, 9, 12)
 

@@ -11,6 +11,8 @@ from kerasnb import layers, quantizers
 from kerasnb.core.configurable import deserialize, serialize
 from tests.helpers import QUICK, same_config
 
+pytestmark = pytest.mark.parity  # slow to compile
+
 # Keras' own variables are not ready for NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
 

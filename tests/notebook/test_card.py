@@ -86,6 +86,12 @@ def test_totals_agree_with_the_model(make):
     assert graph.weight_bytes == 4 * model.count_params()
 
 
+@kerasnb.layer
+def Twice(x, kernel=kerasnb.Weight("features 3")):
+    """A layer of one's own with two products."""
+    return x @ kernel + (x * 2) @ kernel
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "flops"),
     [
@@ -97,6 +103,14 @@ def test_totals_agree_with_the_model(make):
         (lambda: layers.Conv1D(4, 3), (10, 2), 2 * 3 * 2 * 4 * 8),
         (lambda: layers.SimpleRNN(4), (10, 3), 2 * (3 * 4 + 4 * 4) * 10),
         (lambda: layers.LSTM(4), (10, 3), 2 * 4 * (3 * 4 + 4 * 4) * 10),
+        (
+            lambda: layers.Conv2DTranspose(4, 3, strides=2),
+            (6, 6, 2),
+            2 * 9 * 2 * 4 * 36,
+        ),
+        (lambda: layers.SeparableConv2D(4, 3), (6, 6, 2), 2 * (9 * 2 + 2 * 4) * 16),
+        (lambda: layers.EinsumDense("abc,cd->abd", (None, 4)), (3, 5), 2 * 5 * 4 * 3),
+        (lambda: Twice(), (7,), 2 * 7 * 3 + 2 * 7 * 3),
         (lambda: layers.Flatten(), (4, 4), None),
         (lambda: layers.Conv2D(4, 3), (None, None, 2), None),
     ],

@@ -13,6 +13,8 @@ from kerasnb import Input
 from kerasnb.ops import image
 from tests.helpers import QUICK, close
 
+pytestmark = pytest.mark.parity  # slow to compile
+
 LAST, FIRST = "channels_last", "channels_first"
 
 
