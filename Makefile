@@ -55,7 +55,7 @@ doctests: $(VENV)/.installed-test ## The examples in docstrings
 
 .PHONY: parity
 parity: export JAX_PLATFORMS ?= cpu
-parity: $(VENV)/.installed-test ## Every layer and Keras', over grids of arguments
+parity: $(VENV)/.installed-test ## Wide and slow comparisons with Keras
 	$(PYTEST) -m parity -n $(WORKERS) tests
 
 .PHONY: notebooks

@@ -11,10 +11,11 @@ from kerasnb import layers, quantizers
 from kerasnb.core.configurable import deserialize, serialize
 from tests.helpers import QUICK, same_config
 
-pytestmark = pytest.mark.parity  # slow to compile
-
-# Keras' own variables are not ready for NumPy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+pytestmark = [
+    pytest.mark.parity,  # slow to compile
+    # Keras' own variables are not ready for NumPy 2.
+    pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning"),
+]
 
 LIBRARIES = (kerasnb, keras)
 # Name, arguments, shape of the inputs, limit of whole numbers as inputs.
