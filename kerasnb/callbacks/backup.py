@@ -56,7 +56,7 @@ class BackupAndRestore(Callback):
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
         self._since = 0
-        self._others: list[dict[str, Any]] | None = None
+        self._others: list[tuple[str, dict[str, Any]]] | None = None
 
     def watches(self, phase: str) -> bool:
         """Batches matter only when backups are made by their number."""
@@ -181,22 +181,18 @@ class BackupAndRestore(Callback):
         random.setstate((version, tuple(internal), gauss))
         np.random.set_state(tuple(_back(state["numpy"], arrays)))
         self._others = [
-            {"kind": kind, **_back(attributes, arrays)}
-            for kind, attributes in state["callbacks"]
+            (kind, _back(attributes, arrays)) for kind, attributes in state["callbacks"]
         ]
         self._restore_others(self._others)
 
-    def _restore_others(self, states: list[dict[str, Any]]) -> None:
+    def _restore_others(self, states: list[tuple[str, dict[str, Any]]]) -> None:
         """Callbacks are found again by their classes, those of one class in order."""
-        waiting = list(states)
+        waiting: dict[str, list[dict[str, Any]]] = {}
+        for kind, attributes in states:
+            waiting.setdefault(kind, []).append(attributes)
         for kind, callback in self._neighbours():
-            for state in waiting:
-                if state["kind"] == kind:
-                    vars(callback).update(
-                        {k: v for k, v in state.items() if k != "kind"}
-                    )
-                    waiting.remove(state)
-                    break
+            if waiting.get(kind):
+                vars(callback).update(waiting[kind].pop(0))
 
 
 # --- Objects as JSON and arrays -------------------------------------------------------
@@ -218,7 +214,7 @@ def _attributes(callback: Any, arrays: _Arrays) -> dict[str, Any]:
     """What a callback remembers, as far as it is data: no files, models, functions."""
     kept = {}
     for name, value in vars(callback).items():
-        if name in ("params", "_model", "kind"):
+        if name in ("params", "_model"):
             continue
         with contextlib.suppress(TypeError):
             kept[name] = _plain(value, arrays)
