@@ -209,7 +209,7 @@ class BatchNormalization(_Normalization):
     def _batch_statistics(
         self, x: jax.Array, mask: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
-        """Mean and variance of each channel, in one pass over the batch."""
+        """Mean and variance of each channel."""
         own = self.axis % x.ndim
         axes = tuple(axis for axis in range(x.ndim) if axis != own)
         # The axes of the mesh over which a surrounding `shard_map` has split the batch.
@@ -222,13 +222,10 @@ class BatchNormalization(_Normalization):
             mean = x.mean(axes)
             return jax.lax.pmean(mean, parts) if parts else mean
 
-        # E[d²] - E[d]² loses all digits when the mean is large beside the spread, so d
-        # is measured from a value amid the data: the mean of the first sample.
-        anchor = jax.lax.stop_gradient(mean_of(x[:1]))
-        d = x - jnp.expand_dims(anchor, axes)
-        mean = mean_of(d)
-        variance = jnp.maximum(mean_of(d * d) - mean * mean, 0.0)
-        return mean + anchor, variance
+        # Two passes: E[x²] - E[x]² loses all digits when the mean is large beside the
+        # spread, and a value to measure from costs more than the second pass.
+        mean = mean_of(x)
+        return mean, mean_of(jnp.square(x - jnp.expand_dims(mean, axes)))
 
     def _renormalize(
         self,
