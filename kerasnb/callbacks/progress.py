@@ -1,30 +1,47 @@
 """Progress in a terminal: a line that fills up, or one line per epoch in a log file."""
 
+import atexit
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from kerasnb.callbacks import terminal
 from kerasnb.callbacks.callback import Callback, Logs, logs_at
+from kerasnb.callbacks.terminal import cells, paint
 from kerasnb.core import settings
 
 _LOGGER = logging.getLogger("kerasnb")
+_LINE = terminal.Line()
+atexit.register(_LINE.close)
+
+_SHORTEST_BAR = 5
+_BETWEEN_LOG_LINES = 60.0  # seconds; the log of a long epoch should show some life
+_FACTS = ("percent", "count", "time", "speed")  # from left to right
+_BY_IMPORTANCE = ("time", "count", "speed", "percent")
 
 
 class Progbar:
     """A progress bar for anything that comes in steps.
 
-    `target` is the number of steps, None when unknown. With `verbose=1` the bar updates
-    in place in a terminal, at most every `interval` seconds, and leaves one line behind
-    when it is done; elsewhere, and with `verbose=2`, only that line is written.
+    `target` is the number of steps, None when unknown. With `verbose=1` a terminal
+    shows one line that is redrawn at most every `interval` seconds, fits the window,
+    and stays when it is done; its bar is at most `width` long. Elsewhere a plain line
+    is written at the end, and about once a minute until then; with `verbose=2` only the
+    one at the end.
 
     Values given to `update` are averaged over the steps, but for `stateful_metrics`,
     which are means already; or name the `stateless_metrics` that are not.
-    """
+    `title` stands before the bar; one that comes `after` another keeps its columns.
 
-    _open: "Progbar | None" = None  # the bar whose line is not finished
+    >>> bar = Progbar(3, verbose=2)
+    >>> for step in range(3):
+    ...     bar.update(step + 1, [("loss", 0.5)])  # doctest: +ELLIPSIS
+    3/3 - 0s - ...s/step - loss: 0.5000
+    """
 
     def __init__(
         self,
@@ -37,6 +54,7 @@ class Progbar:
         unit_name: str = "step",
         *,
         title: str = "",
+        after: "Progbar | None" = None,
     ) -> None:
         if stateful_metrics is not None and stateless_metrics is not None:
             raise ValueError(
@@ -45,15 +63,20 @@ class Progbar:
             )
         self.target, self.width, self.verbose = target, width, verbose
         self.interval, self.unit_name, self.title = interval, unit_name, title
-        self._stateful = set(stateful_metrics or ())
-        self._stateless = None if stateless_metrics is None else set(stateless_metrics)
+        self.stateful_metrics = set(stateful_metrics or ())
+        self.stateless_metrics = (
+            None if stateless_metrics is None else set(stateless_metrics)
+        )
+        self.note = ""  # shown in place of the time left
         self._sums: dict[str, tuple[float, float]] = {}
         self._seen = 0
-        self._start = time.perf_counter()
+        self._start = self._last = time.perf_counter()
         self._first: tuple[float, int] | None = None
-        self._last_drawn = -float("inf")
-        self._drawn_width = 0
-        Progbar._open = None  # a bar that an error left behind is not ours to erase
+        self._open = False
+        # Bars that follow one another share their columns, and the pace of drawing.
+        self._widths: dict[str, int] = after._widths if after else {"time": 8}
+        self._shown: float = after._shown if after else -float("inf")
+        self._logged = self._start
 
     def add(self, n: int, values: Sequence[tuple[str, Any]] | None = None) -> None:
         """Go on by `n` steps."""
@@ -68,93 +91,165 @@ class Progbar:
         """Step `current` of `target` is done; `values` are pairs of name and number."""
         if finalize is None:
             finalize = self.target is not None and current >= self.target
-        self._note(current, values or (), finalize)
-        self._seen = current
         now = time.perf_counter()
+        self._note(current, values or (), finalize)
+        if current != self._seen:
+            self._seen, self._last = current, now
         if finalize:
-            self._finish(current, now)
-        elif self.verbose == 1 and now - self._last_drawn >= self.interval:
-            if _updates_in_place():
-                self._draw(self._line(current, now))
-            self._last_drawn = now
+            self._finish(now)
+        elif self.verbose == 1:
+            self._show(now)
         if self._first is None and current:
             self._first = now, current
 
-    def close(self) -> None:
-        """End the line of a bar that was not finished."""
-        if self._drawn_width:
-            self._drawn_width, Progbar._open = 0, None
-            _write("\n")
+    def close(self, note: str = "stopped") -> None:
+        """End the line of a bar that was not finished; `note` says why."""
+        if self._open:
+            self._open, self.note = False, note
+            _LINE.leave(self._lines(self._last, done=False)[0] + "\n")
 
     def _note(
         self, current: int, values: Sequence[tuple[str, Any]], finalize: bool
     ) -> None:
         steps = max(current - self._seen, 1)
         for name, value in values:
-            if self._stateless is None:
-                averaged = name not in self._stateful
+            if self.stateless_metrics is None:
+                averaged = name not in self.stateful_metrics
             else:
-                averaged = name in self._stateless
+                averaged = name in self.stateless_metrics
             total, count = self._sums.get(name, (0.0, 0.0))
             if finalize or not averaged:
                 total, count, steps_here = 0.0, 0.0, 1
             else:
                 steps_here = steps
-            self._sums[name] = total + float(value) * steps_here, count + steps_here
+            mean = float(np.mean(value))
+            self._sums[name] = total + mean * steps_here, count + steps_here
 
-    # --- The line ---------------------------------------------------------------------
+    def _show(self, now: float) -> None:
+        if _updates_in_place():
+            if now - self._shown >= self.interval:
+                self._shown, self._open = now, True
+                _LINE.draw(self._lines(now, done=False)[0])
+        elif now - self._logged >= _BETWEEN_LOG_LINES:
+            self._logged = now
+            say(self._plain(now))
 
-    def _line(self, current: int, now: float) -> str:
-        """`Epoch 1/5  12/63 ━━━━──── 3s left 2ms/step - loss: 0.1234`."""
-        per_step = self._seconds_per_step(current, now)
-        if self.target:
-            full, empty = _bar_signs()
-            filled = min(self.width, int(self.width * current / self.target))
-            bar = full * filled + empty * (self.width - filled)
-            count = f"{current:>{len(str(self.target))}}/{self.target} {bar}"
-            left = f"{_clock(per_step * (self.target - current))} left"
-        else:
-            count, left = f"{current}/?", _clock(now - self._start)
-        title = f"{self.title}  " if self.title else ""
-        speed = f"{_duration(per_step)}/{self.unit_name}"
-        return f"{title}{count} {left} {speed}{self._values()}"
+    def _finish(self, now: float) -> None:
+        self._open, self.note = False, ""
+        if self.verbose == 1 and _updates_in_place():
+            _LINE.leave("\n".join(self._lines(now, done=True)) + "\n")
+        elif self.verbose:
+            say(self._plain(now))
 
-    def _last_line(self, current: int, now: float) -> str:
+    # --- What is said -----------------------------------------------------------------
+
+    def _plain(self, now: float) -> str:
         """`Epoch 1/5: 63/63 - 1s - 2ms/step - loss: 0.1234`."""
         title = f"{self.title}: " if self.title else ""
-        count = f"{current}/{self.target or current}"
-        if self.verbose == 1 and _updates_in_place():
-            count += f" {_bar_signs()[0] * self.width}"
-        took = _clock(now - self._start)
-        speed = f"{_duration(self._seconds_per_step(current, now))}/{self.unit_name}"
-        return f"{title}{count} - {took} - {speed}{self._values()}"
+        count = f"{self._seen}/{self.target or self._seen}"
+        values = "".join(f" - {name}: {self._value(name)}" for name in self._sums)
+        return f"{title}{count} - {_clock(now - self._start)} - {self._speed()}{values}"
 
-    def _values(self) -> str:
-        return "".join(
-            f" - {name}: {_number(total / max(count, 1))}"
-            for name, (total, count) in self._sums.items()
-        )
+    def _lines(self, now: float, done: bool) -> list[str]:
+        """`Epoch 2/5 ━━━━╸───  54%  34/63  3s left  2ms/step  loss 0.123 val 0.145`.
 
-    def _seconds_per_step(self, current: int, now: float) -> float:
+        Every part keeps its column from line to line. In a narrow window the less
+        important ones are left out; metrics go on below when the bar is done.
+        """
+        colour = terminal.understands_colour()
+        room = terminal.columns(sys.stdout) - 1  # a full line would break
+        facts, metrics = self._facts(now, done), self._metrics(colour, aligned=True)
+        for name, text in facts.items():
+            self._widths[name] = max(self._widths.get(name, 0), cells(text))
+        # Metrics come before all else, but a moving line keeps the time and a bar.
+        free = room - cells(self.title)
+        beside = free
+        if not done:
+            free -= self._widths["time"] + bool(self.title)
+            beside = free - _SHORTEST_BAR - 1 if self.target else free
+        below: list[str] = []
+        if cells(right := _row(metrics, beside)) < cells(_row(metrics)):
+            metrics = self._metrics(colour, aligned=False)
+            right = _row(metrics, beside) or _row(metrics, free)
+            if done and cells(right) < cells(_row(metrics)):
+                right, below = "", _packed(metrics, room)
+        first = (self._left(facts, room - cells(right), colour) + right).rstrip()
+        if cells(first) > room:  # a title wider than the window
+            first = self.title[:room]
+        return [first, *below]
+
+    def _left(self, facts: dict[str, str], room: int, colour: bool) -> str:
+        """Title, bar and as many of the facts as fit; the bar takes what is left."""
+        words = [paint(self.title, "strong", colour)] if self.title else []
+        used = cells(" ".join(words)) + bool(words)
+        barred = self.target and used + _SHORTEST_BAR + self._widths["time"] < room
+        used += _SHORTEST_BAR + 1 if barred else 0
+        chosen = set()
+        for name in _BY_IMPORTANCE:
+            if facts[name] and used + self._widths[name] <= room:
+                used += self._widths[name] + 1
+                chosen.add(name)
+        if barred:
+            width = min(self.width, _SHORTEST_BAR + max(room + 1 - used, 0))
+            share = self._seen / (self.target or 1)
+            words.append(terminal.bar(share, width, colour, sys.stdout))
+        words += [facts[n].rjust(self._widths[n]) for n in _FACTS if n in chosen]
+        return " ".join(words)
+
+    def _facts(self, now: float, done: bool) -> dict[str, str]:
+        seen, target = self._seen, self.target
+        if target:
+            count = f"{seen:>{len(str(target))}}/{target}"
+            left = f"{_clock(self._seconds_per_step() * (target - seen))} left"
+        else:
+            count = f"{seen} {self.unit_name}{'' if seen == 1 else 's'}"
+            left = _clock(now - self._start)
+        if done:
+            left = _clock(now - self._start)
+        elif not seen:
+            left = "starting"
+        return {
+            "percent": f"{100 * seen // target}%".rjust(4) if target else "",
+            "count": count,
+            "time": self.note or left,
+            "speed": self._speed() if seen else "",
+        }
+
+    def _metrics(self, colour: bool, aligned: bool) -> list[str]:
+        """Name and value of each metric, with that of the validation beside it.
+
+        When `aligned`, they keep their columns, also before there is a validation.
+        """
+        shown = []
+        for name in self._sums:
+            self._widths[name] = max(self._widths.get(name, 0), len(self._value(name)))
+        for name in self._sums:
+            checked = f"val_{name}"
+            if name.startswith("val_") and name[4:] in self._sums:
+                continue
+            text = paint(name, "faint", colour) + self._column(name, aligned)
+            if checked in self._sums:
+                text += paint(" val", "faint", colour) + self._column(checked, aligned)
+            elif aligned and checked in self._widths:
+                text += " " * (5 + self._widths[checked])
+            shown.append(text)
+        return shown
+
+    def _column(self, name: str, aligned: bool) -> str:
+        return " " + self._value(name).rjust(self._widths[name] if aligned else 0)
+
+    def _value(self, name: str) -> str:
+        total, count = self._sums[name]
+        return _number(total / max(count, 1))
+
+    def _speed(self) -> str:
+        return f"{_duration(self._seconds_per_step())}/{self.unit_name}"
+
+    def _seconds_per_step(self) -> float:
         # The first steps include the compilation and are left out once there are more.
-        if self._first is not None and current > self._first[1]:
-            return (now - self._first[0]) / (current - self._first[1])
-        return (now - self._start) / max(current, 1)
-
-    # --- Writing ----------------------------------------------------------------------
-
-    def _draw(self, line: str) -> None:
-        columns = shutil.get_terminal_size().columns
-        line = line[: max(columns - 1, 20)]  # a longer one would leave its rest behind
-        _write("\r" + line.ljust(self._drawn_width))
-        self._drawn_width = len(line)
-        Progbar._open = self
-
-    def _finish(self, current: int, now: float) -> None:
-        if self.verbose == 0:
-            return
-        _erase_open_bar()
-        _emit(self._last_line(current, now))
+        if self._first is not None and self._seen > self._first[1]:
+            return (self._last - self._first[0]) / (self._seen - self._first[1])
+        return (self._last - self._start) / max(self._seen, 1)
 
 
 class ProgbarLogger(Callback):
@@ -191,8 +286,16 @@ class ProgbarLogger(Callback):
             self._show(first + count, logs_at(logs, count - 1) if logs else {})
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Validation inside of `fit` is not shown."""
+        """Validation inside of `fit` has no line of its own."""
         self._in_fit = True
+        run = getattr(self.model, "run", None)
+        if run is not None:
+            run.listeners.append(self._hear)
+
+    def _hear(self, run: Any, final: bool = False) -> None:
+        """An interrupt or an error leaves a whole line behind, which says so."""
+        if final and self.progbar is not None:
+            self.progbar.close(run.status)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Leave a finished line behind, also after a stop in mid-epoch."""
@@ -202,7 +305,7 @@ class ProgbarLogger(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin a line."""
-        self._begin(f"Epoch {epoch + 1}/{self.epochs}" if self.epochs > 1 else "")
+        self._begin(f"Epoch {epoch + 1:>{len(str(self.epochs))}}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Fill the bar."""
@@ -213,9 +316,12 @@ class ProgbarLogger(Callback):
         self._end(logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
-        """Begin a line."""
+        """Begin a line; in the middle of `fit`, say what takes its time."""
         if not self._in_fit:
-            self._begin("")
+            self._begin()
+        elif self.progbar is not None:
+            self.progbar.note = "validate"
+            self.progbar.update(self.seen, finalize=False)
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Fill the bar."""
@@ -229,7 +335,7 @@ class ProgbarLogger(Callback):
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Begin a line."""
-        self._begin("")
+        self._begin()
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Fill the bar; outputs are no news."""
@@ -239,15 +345,18 @@ class ProgbarLogger(Callback):
         """Finish the line."""
         self._end({})
 
-    def _begin(self, title: str) -> None:
+    def _begin(self, title: str = "") -> None:
         self.seen = 0
         self.progbar = Progbar(
             self.target,
+            width=32,
             verbose=self.verbose,
             interval=0.1,
             stateless_metrics=(),
-            title=title,
+            title=title if self.epochs > 1 else "",
+            after=self.progbar,
         )
+        self.progbar.update(0, finalize=False)
 
     def _show(self, seen: int, logs: Logs | None) -> None:
         self.seen = seen
@@ -264,42 +373,36 @@ class ProgbarLogger(Callback):
 
 def say(message: str) -> None:
     """Write a line for the user, above a bar that is still moving."""
-    _erase_open_bar()
-    _emit(message)
-
-
-def _emit(line: str) -> None:
     if settings.is_interactive_logging_enabled():
-        _write(line + "\n")
+        terminal.write(sys.stdout, message + "\n")
     else:
-        _LOGGER.info(line)
-
-
-def _erase_open_bar() -> None:
-    bar, Progbar._open = Progbar._open, None
-    if bar is not None and bar._drawn_width:
-        _write("\r" + " " * bar._drawn_width + "\r")
-        bar._drawn_width = 0
-
-
-def _write(text: str) -> None:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
+        _LOGGER.info(message)
 
 
 def _updates_in_place() -> bool:
-    terminal = getattr(sys.stdout, "isatty", lambda: False)()
-    return terminal and settings.is_interactive_logging_enabled()
+    return (
+        terminal.is_terminal(sys.stdout) and settings.is_interactive_logging_enabled()
+    )
 
 
-def _bar_signs() -> tuple[str, str]:
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        "━─".encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return "=", "."
-    return "━", "─"
+def _row(metrics: Sequence[str], room: float = float("inf")) -> str:
+    """Those metrics that fit, each after a gap."""
+    row = ""
+    for one in metrics:
+        if cells(row) + 2 + cells(one) <= room:
+            row += f"  {one}"
+    return row
+
+
+def _packed(metrics: Sequence[str], room: int) -> list[str]:
+    """Metrics as indented lines of at most `room` columns."""
+    lines: list[str] = []
+    for one in metrics:
+        if lines and cells(lines[-1]) + 2 + cells(one) <= room:
+            lines[-1] += f"  {one}"
+        else:
+            lines.append(f"  {one}")
+    return lines
 
 
 def _number(value: float) -> str:
