@@ -63,6 +63,8 @@ class SeedGenerator(Configurable):
         """
         key = self.state.value
         now = key if _is_traced(key) else np.asarray(key)
+        if self.state._layout is not None and now is not key:
+            key = jnp.asarray(now)  # What is drawn need not lie where the state does.
         if ordered:
             self.state.assign(now + np.array([0, 1], "uint32"))
         else:

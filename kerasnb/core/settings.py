@@ -5,6 +5,7 @@
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any, Literal
 
 from kerasnb.core.errors import check
@@ -18,6 +19,7 @@ _settings: dict[str, Any] = {
     "image_data_format": "channels_last",
     "display": None,
     "tracebacks": "short",
+    "runs_dir": ...,
     "interactive_logging": True,
     "flash_attention": None,
     "max_epochs": None,
@@ -110,6 +112,24 @@ def tracebacks(mode: Literal["short", "full"] | None = None) -> str:
         )
         _settings["tracebacks"] = mode
     return _settings["tracebacks"]
+
+
+def runs_dir(path: str | os.PathLike[str] | None = ...) -> Path | None:  # type: ignore[assignment]
+    """Where each `fit` keeps its record, None for nowhere; called with a path, sets it.
+
+    Each run gets a folder there, with its settings, curves and the weights it began
+    with: `kerasnb.runs.load()` reads them, `record.rerun(x, y)` trains again. The
+    environment variable `KERASNB_RUNS_DIR` holds the path until this is called.
+    """
+    if path is not ...:
+        good = path is None or (isinstance(path, str | os.PathLike) and os.fspath(path))
+        check(good, "runs_dir", "path", path, "the path of a folder, or None")
+        # Absolute: a notebook that changes its folder must not split its runs.
+        _settings["runs_dir"] = None if path is None else Path(path).absolute()
+    if _settings["runs_dir"] is not ...:
+        return _settings["runs_dir"]
+    wanted = os.environ.get("KERASNB_RUNS_DIR")
+    return Path(wanted).absolute() if wanted else None
 
 
 def is_interactive_logging_enabled() -> bool:

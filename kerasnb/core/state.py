@@ -125,7 +125,7 @@ def write(variables: Sequence["Variable"], values: Sequence[Any]) -> None:
     frame = _frame.get()
     for variable, value in zip(variables, values, strict=True):
         if frame is None:
-            variable.box = value
+            variable.store(value)
         else:
             frame.write(variable, value)
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb.core import dtypes, naming
+from kerasnb.core import dtypes, naming, placement
 from kerasnb.core.errors import show
 from kerasnb.core.frontend import Displayable
 from kerasnb.core.state import current_frame, outside
@@ -22,7 +22,8 @@ class Variable(Displayable):
     """A named array that can be assigned; read it with `.value`, set it with `.assign`.
 
     `initializer` is an array, a number, or a function `(shape, dtype) -> array` used
-    with `shape`. Arithmetic works on it as on an array.
+    with `shape`. Under a distribution it lives where that says, or where a given
+    `layout` does. Arithmetic works on it as on an array.
 
     >>> v = Variable(jnp.ones(3), name="scale")
     >>> v.assign_add([1.0, 2.0, 3.0]).tolist()
@@ -39,6 +40,7 @@ class Variable(Displayable):
         aggregation: str | None = None,
         synchronization: str | None = None,
         name: str | None = None,
+        layout: Any = None,
     ) -> None:
         self.name = name or naming.auto_name(self)
         path = naming.current_path()
@@ -50,6 +52,7 @@ class Variable(Displayable):
         self.regularizer: Callable | None = None
         self.constraint: Callable | None = None
         self.overwrite_with_gradient = False
+        self._layout = layout
         if callable(initializer) and not isinstance(initializer, Variable):
             if shape is None:
                 raise ValueError(
@@ -70,6 +73,26 @@ class Variable(Displayable):
             self.box: jax.Array = make()
         self.shape: tuple[int, ...] = tuple(self.box.shape)
         self.dtype: str = self.box.dtype.name
+        if layout is not None or placement.distribution() is not None:
+            with outside(), jax.ensure_compile_time_eval():
+                self.lay_out()
+
+    def lay_out(self) -> None:
+        """Put the value onto the devices where the distribution in force wants it."""
+        distribution = placement.distribution()
+        if distribution is not None:
+            kept = getattr(self._layout, "device_mesh", distribution.device_mesh)
+            if kept is not distribution.device_mesh:  # from under another distribution
+                self._layout = None
+            self._layout = distribution.get_variable_layout(self)
+        try:
+            self.store(self.box)
+        except ValueError as error:
+            raise ValueError(
+                f"Variable `{self.path}` of shape {self.shape} cannot be laid out as "
+                f"{self._layout}: an axis that is split must be a multiple of the "
+                "devices along that axis of the mesh."
+            ) from error
 
     # --- Reading and writing ----------------------------------------------------------
 
@@ -94,7 +117,7 @@ class Variable(Displayable):
         """Replace the value; shapes must agree, the dtype is kept."""
         if isinstance(value, Variable):
             value = value.raw
-        value = dtypes.as_array(value, self.dtype)
+        given, value = value, dtypes.as_array(value, self.dtype)
         if tuple(value.shape) != self.shape:
             raise ValueError(
                 f"Variable `{self.path}` has shape {self.shape} and cannot take a "
@@ -102,10 +125,18 @@ class Variable(Displayable):
             )
         frame = current_frame()
         if frame is None:
-            self.box = value
+            # A copy of what belongs to somebody else, another variable perhaps: the
+            # training loop gives its boxes away.
+            self.store(jnp.array(value) if value is given else value)
         else:
             frame.write(self, value)
         return value
+
+    def store(self, value: jax.Array) -> None:
+        """Keep an array of the right shape and dtype for good, where it belongs."""
+        if self._layout is not None:
+            value = placement.place(value, self._layout)
+        self.box = value
 
     def assign_add(self, value: Any) -> jax.Array:
         """Add to the value."""
@@ -117,7 +148,7 @@ class Variable(Displayable):
 
     def numpy(self) -> np.ndarray:
         """The value as a NumPy array."""
-        return np.asarray(self.value)
+        return placement.gather(self.value)
 
     @property
     def ndim(self) -> int:
@@ -138,7 +169,7 @@ class Variable(Displayable):
         return self.value
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        array = np.asarray(self.value)
+        array = placement.gather(self.value)
         return array.astype(dtype) if dtype is not None else array
 
     def __getitem__(self, index: Any) -> jax.Array:
@@ -169,11 +200,15 @@ class Variable(Displayable):
         return copy
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "box": np.asarray(self.box)}
+        # Another process has other devices.
+        box = placement.gather(self.box)
+        return {**self.__dict__, "box": box, "_layout": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.box = jnp.asarray(state["box"])
+        if placement.distribution() is not None:
+            self.lay_out()
 
 
 def add_array_operators(cls: type, apply: Callable[..., Any]) -> None:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb import constraints, initializers, regularizers
-from kerasnb.core import dtypes, naming
+from kerasnb.core import dtypes, naming, placement
 from kerasnb.core.configurable import (
     constructor_signature,
     deserialize,
@@ -47,7 +47,7 @@ from kerasnb.core.graph import (
 )
 from kerasnb.core.masks import get_mask, set_mask
 from kerasnb.core.registry import custom_object_scope, is_library
-from kerasnb.core.state import bind, functional, outside
+from kerasnb.core.state import bind, functional, outside, read
 from kerasnb.core.variable import Variable
 from kerasnb.layers.input_spec import InputSpec, check_inputs
 from kerasnb.layers.scopes import collect_losses as collect_losses
@@ -323,7 +323,7 @@ class Layer(Operation, Displayable):
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights' values."""
-        return [np.array(v.value) for v in self.weights]
+        return [np.array(v.numpy()) for v in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Replace the weights' values, in the order of `weights`."""
@@ -453,6 +453,8 @@ class Layer(Operation, Displayable):
                 if any_symbolic(args, kwargs):
                     return self.symbolic_call(*args, **user_kwargs)
                 outputs = self._run(*args, **kwargs)
+                if placement.distribution() is not None:
+                    outputs = placement.constrained(naming.current_path(), outputs)
                 self._pass_mask_on(inputs, outputs, kwargs.get("mask"))
         except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
             raise self._explain(error, args, kwargs) from error
@@ -541,8 +543,10 @@ class Layer(Operation, Displayable):
             return out, losses + (self._regularization() if return_losses else [])
 
         values = [*trainable_variables, *non_trainable_variables]
-        (out, losses), new = functional(run, trainable + rest)(values)
-        new = new[len(trainable) :]
+        shown = self.metrics_variables  # Layers may update them; it goes nowhere.
+        variables = [*trainable, *rest, *shown]
+        (out, losses), new = functional(run, variables)([*values, *read(shown)])
+        new = new[len(trainable) : len(values)]
         return (out, new, losses) if return_losses else (out, new)
 
     def _check_built_for_stateless(self) -> None:
@@ -734,6 +738,10 @@ class Layer(Operation, Displayable):
         if getattr(error, "layer", None):
             return error
         frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, jax.errors.JAXTypeError | jax.errors.JAXIndexError):
+            needed = TypeError(f"{self._who()}: {_values_needed(frames)}")
+            needed.layer = self  # type: ignore[attr-defined]
+            return needed
         raised_in = frames[-1].filename.replace("\\", "/") if frames else ""
         others = ("jax", "numpy", "opt_einsum")
         foreign = any(f"/{package}/" in raised_in for package in others)
@@ -780,6 +788,18 @@ class Layer(Operation, Displayable):
         if "trainable" in later:
             layer.trainable = later["trainable"]
         return layer
+
+
+def _values_needed(frames: list[traceback.FrameSummary]) -> str:
+    """Why a traced array was asked for its values, by the user's last line."""
+    libraries = (_PACKAGE, "/jax/", "/jaxlib/", "/numpy/")
+    own = [f for f in frames if not any(x in f.filename for x in libraries)]
+    where = f"line {own[-1].lineno}, `{own[-1].line}`, asks" if own else "a line asks"
+    return (
+        f"{where} for the values of an array, which compiled code does not have yet; "
+        "use keras.ops.where or keras.ops.cond for a decision and keras.ops instead of "
+        "NumPy, or do it outside of the model."
+    )
 
 
 _SENTENCES = (TypeError, ValueError)  # what our own messages are raised as
