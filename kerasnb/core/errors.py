@@ -1,10 +1,15 @@
 """One readable sentence for each mistake a user can make."""
 
 import difflib
+import functools
 import importlib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable
 from types import ModuleType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def show(value: Any) -> str:
@@ -54,6 +59,37 @@ def reject_unknown(who: str, names: Iterable[str], known: Iterable[str]) -> None
         raise TypeError(
             f"{who} has no argument `{name}`.{suggest(name, known)}".rstrip()
         )
+
+
+def names_arguments(fn: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a method: an argument it does not take is answered by the nearest one.
+
+    What JAX adds to an error about the frames it has hidden is taken off.
+
+    >>> @names_arguments
+    ... def fit(epochs=1):
+    ...     return epochs
+    >>> fit(epoch=3)
+    Traceback (most recent call last):
+    TypeError: fit has no argument `epoch`. Did you mean "epochs"?
+    """
+
+    @functools.wraps(fn)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return fn(*args, **kwargs)
+        except Exception as error:
+            trace = error.__traceback__
+            if isinstance(error, TypeError) and trace and trace.tb_next is None:
+                known = inspect.signature(fn).parameters
+                unknown = [name for name in kwargs if name not in known]
+                reject_unknown(fn.__name__, unknown, [k for k in known if k != "self"])
+            if hasattr(error, "__notes__"):
+                kept = [n for n in error.__notes__ if "JAX has removed" not in n]
+                error.__notes__ = kept
+            raise
+
+    return call
 
 
 def optional(module: str, purpose: str, extra: str) -> ModuleType:

@@ -1,9 +1,12 @@
 """Files that are never left half written, and never trusted when they are read.
 
 Writing goes to new files beside the final ones, which take their places when all is on
-disk. Whatever happens before, the old file stays as it was.
+disk. Whatever happens before, the old file stays as it was. A process that is killed
+leaves its new file behind; the next one to write in that folder removes it. How it
+knows: whoever writes holds a lock on the file, which dies with the process.
 """
 
+import contextlib
 import errno
 import os
 import secrets
@@ -17,6 +20,11 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from kerasnb.core.errors import show
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can remove a file that is open
+    fcntl = None  # type: ignore[assignment]
 
 
 class MissingFileError(FileNotFoundError, ValueError):
@@ -45,11 +53,20 @@ class Replacing:
     def __init__(self, who: str) -> None:
         self.who = who
         self._waiting: list[tuple[Path, Path]] = []
+        self._locks: list[int] = []
 
     def open(self, path: str | Path) -> BinaryIO:
         """A new file, to be written and closed, that will take the place of `path`."""
+        return os.fdopen(self._create(path), "w+b")
+
+    def draft(self, path: str | Path) -> Path:
+        """The path of a new empty file, as `open` makes it, for code that wants one."""
+        os.close(self._create(path))
+        return self._waiting[-1][0]
+
+    def _create(self, path: str | Path) -> int:
         target = Path(os.path.realpath(path))  # through a link, to what it points at
-        with self._explaining(target):
+        with explaining(self.who, target):
             if target.is_dir():
                 raise IsADirectoryError(errno.EISDIR, "it is a folder")
             if not target.parent.is_dir():
@@ -58,11 +75,23 @@ class Replacing:
                 )
             if target.exists() and not os.access(target, os.W_OK):
                 raise PermissionError(errno.EACCES, "the file is write-protected")
-            temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+            sweep(target.parent)
             mode = target.stat().st_mode & 0o777 if target.exists() else 0o666
             flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
+            while True:
+                # The ending says what is in it, so it stays.
+                name = f"{_DRAFT}{secrets.token_hex(4)}-{target.name}"
+                temporary = target.with_name(name)
+                handle = os.open(temporary, flags, mode)
+                lock = _lock(handle)
+                if lock is None or os.fstat(handle).st_nlink:
+                    break
+                os.close(lock)  # Somebody swept it away before it was locked.
+                os.close(handle)
             self._waiting.append((temporary, target))
-            return os.fdopen(os.open(temporary, flags, mode), "w+b")
+            if lock is not None:
+                self._locks.append(lock)
+            return handle
 
     def __enter__(self) -> Self:
         return self
@@ -76,40 +105,81 @@ class Replacing:
         try:
             if error is None:
                 for temporary, target in self._waiting:
-                    with self._explaining(target):
+                    with explaining(self.who, target):
                         _sync(temporary)
                 for temporary, target in self._waiting:
-                    with self._explaining(target):
+                    with explaining(self.who, target):
                         temporary.replace(target)
                         _sync(target.parent)
             elif isinstance(error, OSError) and self._waiting:
-                with self._explaining(self._waiting[-1][1]):
+                with explaining(self.who, self._waiting[-1][1]):
                     raise error
         finally:
             for temporary, _ in self._waiting:
                 temporary.unlink(missing_ok=True)
+            while self._locks:
+                os.close(self._locks.pop())
 
-    @contextmanager
-    def _explaining(self, target: Path) -> Iterator[None]:
-        """Raise an operating system's error as a sentence about `target`."""
-        try:
-            yield
-        except OSError as error:
-            if getattr(error, "explained", False):
-                raise
-            reason = error.strerror or str(error)
-            kept = "; the file that was there is unchanged" if target.exists() else ""
-            hint = _HINTS.get(error.errno or 0, "")
-            explained = type(error)(
-                f"{self.who}: cannot write {target}: {_lower(reason)}{kept}.{hint}"
-            )
-            explained.errno = error.errno
-            explained.explained = True  # type: ignore[attr-defined]
-            raise explained from error
+
+@contextmanager
+def explaining(who: str, target: Path) -> Iterator[None]:
+    """Raise an operating system's error as a sentence about `target`."""
+    try:
+        yield
+    except OSError as error:
+        if getattr(error, "explained", False):
+            raise
+        reason = error.strerror or str(error)
+        kept = "; the file that was there is unchanged" if target.is_file() else ""
+        hint = _HINTS.get(error.errno or 0, "")
+        explained = type(error)(
+            f"{who}: cannot write {target}: {_lower(reason)}{kept}.{hint}"
+        )
+        explained.errno = error.errno
+        explained.explained = True  # type: ignore[attr-defined]
+        raise explained from error
+
+
+def make_folder(who: str, folder: Path) -> None:
+    """Make a folder, and those it is in, unless it is there."""
+    with explaining(who, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+_DRAFT = ".kerasnb-"
+
+
+def _lock(handle: int) -> int | None:
+    """Lock an open file until what is returned is closed; None where that cannot be."""
+    if fcntl is None:
+        return None
+    with contextlib.suppress(OSError):  # some network folders know no locks
+        fcntl.flock(handle, fcntl.LOCK_EX)  # waits while somebody sweeps
+        return os.dup(handle)
+    return None
+
+
+def sweep(folder: Path) -> None:
+    """Remove the new files that killed processes left behind in a folder.
+
+    Those of processes that live, here or on another machine, stay.
+    """
+    for path in folder.glob(f"{_DRAFT}????????-*"):
+        with contextlib.suppress(OSError):
+            if fcntl is None:
+                path.unlink()
+                continue
+            handle = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(handle)
 
 
 _HINTS = {
     errno.ENOSPC: " Make room on the disk or save to another one.",
+    errno.EDQUOT: " Make room on the disk or save to another one.",
     errno.EACCES: " Save to a folder that you may write to.",
     errno.EROFS: " Save to a folder that you may write to.",
     errno.ENOENT: " Create the folder first, with pathlib.Path(...).mkdir().",

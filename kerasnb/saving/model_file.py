@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from kerasnb.core.configurable import deserialize, serialize_shared, sharing
 from kerasnb.core.errors import show
+from kerasnb.core.placement import one_writer
 from kerasnb.core.registry import custom_object_scope, safe_mode
 from kerasnb.saving.files import (
     Archive,
@@ -25,6 +26,14 @@ from kerasnb.saving.files import (
     Replacing,
     may_write,
     require_file,
+)
+from kerasnb.saving.orbax import (
+    WEIGHTS_ALONE,
+    Checkpoint,
+    asset_tree,
+    is_checkpoint,
+    paths_in_order,
+    state_tree,
 )
 from kerasnb.saving.walk import places
 from kerasnb.saving.weights import (
@@ -63,8 +72,6 @@ def save_model(
     path = Path(filepath)
     zipped = True if zipped is None else zipped
     _check_name(who, path, zipped)
-    if not may_write(who, path, overwrite):
-        return
     if not getattr(model, "built", True):
         warnings.warn(
             f"{who}: {type(model).__name__} `{model.name}` is not built, so the file "
@@ -73,7 +80,9 @@ def save_model(
         )
     # All that can fail on the side of the model comes before the first file.
     config, groups = config_text(model), collect(model)
-    with contextlib.ExitStack() as stack:
+    with one_writer(model.variables) as writes, contextlib.ExitStack() as stack:
+        if not writes or not may_write(who, path, overwrite):
+            return
         assets = _collect_assets(model, stack)
         files = stack.enter_context(Replacing(who))
         if zipped:
@@ -165,6 +174,26 @@ def _collect_assets(model: Any, stack: contextlib.ExitStack) -> dict[str, Path]:
     return {path.relative_to(folder.parent).as_posix(): path for path in found}
 
 
+def checkpoint_parts(
+    model: Any, weights_only: bool, stack: contextlib.ExitStack
+) -> dict[str, Any]:
+    """What an Orbax checkpoint of a model is made of, by the names of its parts."""
+    tree = state_tree(model)
+    if weights_only:
+        tree = {kind: tree[kind] for kind in WEIGHTS_ALONE}
+    paths = json.dumps(paths_in_order(model))
+    parts: dict[str, Any] = {"pytree": tree, "variables": {"paths": paths}}
+    if weights_only:
+        return parts
+    parts["model_config"] = {"config": config_text(model)}
+    if assets := _collect_assets(model, stack):
+        prefix = f"{_ASSETS}/"
+        parts["assets"] = asset_tree(
+            {name.removeprefix(prefix): path for name, path in assets.items()}
+        )
+    return parts
+
+
 # --- Loading --------------------------------------------------------------------------
 
 
@@ -174,7 +203,7 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Any:
-    """The model that was saved to a `.keras` file, ready to go on where it was.
+    """The model from a `.keras` file or an Orbax checkpoint, to go on where it was.
 
     Classes and functions of your own are found by the names that they were registered
     under (`keras.saving.register_keras_serializable`), or in `custom_objects`. With
@@ -189,7 +218,9 @@ def load_model(
         )
     with contextlib.ExitStack() as stack:
         if (path / _CONFIG).is_file():
-            source: _Zip | _Folder = _Folder(who, path, stack)
+            source: Source = _Folder(who, path, stack)
+        elif is_checkpoint(path):
+            source = Checkpoint(who, path)
         elif path.suffix != ".keras":
             raise ValueError(
                 f"{who}: {show(str(path))} is not a `.keras` file, nor a folder with a "
@@ -201,7 +232,10 @@ def load_model(
         if not compile:
             config.pop("compile_config", None)
         model = _build(source, config, custom_objects, safe_mode)
-        restore(model, source.weights(), source.label)
+        if isinstance(source, Checkpoint):
+            source.restore(model)
+        else:
+            restore(model, source.weights(), source.label)
         _load_assets(model, source)
     return model
 
@@ -247,7 +281,10 @@ class _Folder:
                 yield path.relative_to(folder).as_posix(), path.read_bytes()
 
 
-def _parse(who: str, source: _Zip | _Folder) -> dict[str, Any]:
+Source = _Zip | _Folder | Checkpoint
+
+
+def _parse(who: str, source: Source) -> dict[str, Any]:
     text = source.read(_CONFIG)
     try:
         config = json.loads(text)
@@ -264,7 +301,7 @@ def _parse(who: str, source: _Zip | _Folder) -> dict[str, Any]:
 
 
 def _build(
-    source: _Zip | _Folder,
+    source: Source,
     config: dict[str, Any],
     custom_objects: dict[str, Any] | None,
     safe: bool,
@@ -304,7 +341,7 @@ def _function_hint(config: Any, message: str) -> str:
     return next((hint for x in config if (hint := _function_hint(x, message))), "")
 
 
-def _load_assets(model: Any, source: _Zip | _Folder) -> None:
+def _load_assets(model: Any, source: Source) -> None:
     keepers = [(p, obj) for p, obj in places(model) if hasattr(obj, "load_assets")]
     if not keepers:
         return

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb.core.errors import show
+from kerasnb.core.placement import gather, one_writer
 from kerasnb.core.state import bind, write
 from kerasnb.core.variable import Variable
 from kerasnb.layers.layer import Layer
@@ -35,6 +36,7 @@ from kerasnb.saving.files import (
     readable_size,
     require_file,
 )
+from kerasnb.saving.orbax import Checkpoint, is_checkpoint
 from kerasnb.saving.walk import places
 
 WEIGHTS = "model.weights.h5"
@@ -73,10 +75,10 @@ def save_weights(
             f"`.weights.json`, not {show(path.name)}."
         )
     _require_built(who, model)
-    if not may_write(who, path, overwrite):
-        return
     groups = collect(model, objects_to_skip or ())
-    with Replacing(who) as files:
+    with one_writer(model.variables) as writes, Replacing(who) as files:
+        if not writes or not may_write(who, path, overwrite):
+            return
         if max_shard_size is None:
             with files.open(path) as file:
                 write_image(groups, file, path.parent)
@@ -93,12 +95,16 @@ def load_weights(
 ) -> None:
     """Read a model's weights from a `.weights.h5`, `.weights.json` or `.keras` file.
 
+    A folder of Orbax checkpoints will do as well; its latest one is read.
     Nothing is changed when anything does not fit; with `skip_mismatch` the layers that
     do not fit are left alone, with a warning.
     """
     who, path = "load_weights", Path(filepath)
     require_model(who, model)
     _require_built(who, model)
+    if is_checkpoint(path):
+        Checkpoint(who, path).restore(model)
+        return
     if path.name.endswith((".h5", ".hdf5")) and not path.name.endswith(".weights.h5"):
         raise ValueError(
             f"{who}: {path.name} is a file of Keras' old `.h5` format, which cannot be "
@@ -164,7 +170,7 @@ def collect(model: Any, skip: Iterable[Any] = ()) -> list[Group]:
 
 
 def _array(value: Any) -> np.ndarray:
-    return np.asarray(value.raw if isinstance(value, Variable) else value)
+    return gather(value.raw if isinstance(value, Variable) else value)
 
 
 def restore(

@@ -5,6 +5,7 @@ import io
 import os
 import resource
 import stat
+import subprocess
 import sys
 import zipfile
 
@@ -182,6 +183,48 @@ def test_a_link_is_followed(tmp_path):
     (link := tmp_path / "link.keras").symlink_to(tmp_path / "there" / "m.keras")
     model.save(link)
     assert link.is_symlink() and zipfile.is_zipfile(tmp_path / "there" / "m.keras")
+
+
+_WRITER = """
+import os, sys
+from kerasnb.saving.files import Replacing
+with Replacing("test") as files:
+    files.open(sys.argv[1]).write(b"half")
+    print("open", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_to_write(tmp_path):
+    path = tmp_path / "a"
+    command = [sys.executable, "-c", _WRITER, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as writer:
+        assert writer.stdout.readline() == "open\n"
+        (draft,) = tmp_path.iterdir()
+        _write(tmp_path / "b", b"new")
+        assert draft.exists()  # Its process is alive.
+        writer.communicate("\n", timeout=60)
+    assert draft.exists()
+    (tmp_path / ".kerasnb-notes").write_text("no draft of ours")
+    _write(tmp_path / "b", b"newer")
+    assert _snapshot(tmp_path) == {"b": b"newer", ".kerasnb-notes": b"no draft of ours"}
+
+
+def _write(path, content):
+    with Replacing("test") as files, files.open(path) as file:
+        file.write(content)
+
+
+def test_a_draft_takes_its_place_like_a_file_that_was_opened(tmp_path):
+    path = tmp_path / "a.keras"
+    with Replacing("test") as files:
+        draft = files.draft(path)
+        assert draft.suffix == ".keras"
+        draft.write_text("whole")
+        assert not path.exists()
+    assert _snapshot(tmp_path) == {"a.keras": b"whole"}
 
 
 def test_several_files_take_their_places_together(tmp_path):

@@ -71,6 +71,11 @@ OPTIMIZERS = {
     "schedule": _schedule,
     "averages": lambda k: k.optimizers.Adam(0.01, use_ema=True),
     "accumulation": lambda k: k.optimizers.Adam(0.01, gradient_accumulation_steps=2),
+    "several": lambda k: k.optimizers.MultiOptimizer(
+        k.optimizers.OptimizerMap(
+            k.optimizers.SGD(0.1, momentum=0.5), {".*kernel": k.optimizers.Adam(0.01)}
+        )
+    ),
 }
 
 
