@@ -41,13 +41,12 @@ class ConfusionMetric(Metric):
         shape: Sequence[int] = (),
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.thresholds = list(thresholds)
+        self._thresholds = list(thresholds)
         self.top_k, self.class_id = top_k, class_id
+        shape = (len(self.thresholds), *shape)
         for count in self.keeps:
-            variable = self.add_variable(
-                (len(self.thresholds), *shape), "zeros", name=count
-            )
-            setattr(self, count, variable)
+            title = count if len(self.keeps) > 1 else "accumulator"
+            setattr(self, count, self.add_variable(shape, "zeros", name=title))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch."""
@@ -103,6 +102,11 @@ class ConfusionMetric(Metric):
         )
         for name in self.keeps:
             getattr(self, name).assign_add(counts[name])
+
+    @property
+    def thresholds(self) -> list[float]:
+        """Above which a prediction counts as a "yes"."""
+        return list(self._thresholds)
 
     def rate(self, name: str) -> Array:
         """One of the usual quotients of counts, by its name."""
@@ -525,11 +529,13 @@ class AUC(ConfusionMetric):
     def result(self) -> Array:
         """The area so far."""
         if self.curve == "PR" and self.summation_method == "interpolation":
-            parts = self._interpolated_precision_recall()
-        else:
-            x, y = self._points()
-            height = _HEIGHTS[self.summation_method](y[:-1], y[1:])
-            parts = (x[:-1] - x[1:]) * height
+            return self.interpolate_pr_auc()
+        x, y = self._points()
+        height = _HEIGHTS[self.summation_method](y[:-1], y[1:])
+        return self._area((x[:-1] - x[1:]) * height)
+
+    def _area(self, parts: Array) -> Array:
+        """The sum of the parts between thresholds; the mean of it over labels."""
         if not self.multi_label:
             return jnp.sum(parts)
         areas = jnp.sum(parts, axis=0)
@@ -550,10 +556,11 @@ class AUC(ConfusionMetric):
         recall_gain = jnp.where(tp == 0, 0.0, jnp.maximum(recall_gain, 0.0))
         return recall_gain, jnp.where(tp == 0, 1.0, precision_gain)
 
-    def _interpolated_precision_recall(self) -> Array:
-        """Between thresholds the counts, not the precision, change linearly.
+    def interpolate_pr_auc(self) -> Array:
+        """The area under precision over recall.
 
-        Davis & Goadrich, 2006.
+        Between thresholds the counts, not the precision, change linearly (Davis &
+        Goadrich, 2006).
         """
         tp, fp, _, fn = (getattr(self, name).value for name in COUNTS)
         positive = tp + fp
@@ -566,7 +573,7 @@ class AUC(ConfusionMetric):
             1.0,
         )
         area = slope * (gained + intercept * jnp.log(ratio))
-        return divide_no_nan(area, jnp.maximum(tp[1:] + fn[1:], 0))
+        return self._area(divide_no_nan(area, jnp.maximum(tp[1:] + fn[1:], 0)))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain data."""
@@ -641,6 +648,7 @@ class FBetaScore(Metric):
             "false_negatives",
             "intermediate_weights",
             shape=shape,
+            dtype=self.dtype,
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:

@@ -86,10 +86,12 @@ class Metric(Configurable):
         initializer = "zeros" if initializer is None else initializer
         return self.add_variable(shape, initializer, dtype, name=name)
 
-    def add_zeros(self, *names: str, shape: Sequence[int] = ()) -> None:
+    def add_zeros(
+        self, *names: str, shape: Sequence[int] = (), dtype: Any = None
+    ) -> None:
         """Make variables that start at zero, as attributes of these names."""
         for name in names:
-            setattr(self, name, self.add_variable(shape, "zeros", name=name))
+            setattr(self, name, self.add_variable(shape, "zeros", dtype, name=name))
 
     @property
     def variables(self) -> list[Variable]:

@@ -202,7 +202,9 @@ class R2Score(Metric):
             "of shape (batch, outputs), as `y_true`",
         )
         shape = (y_pred_shape[-1],)
-        self.add_zeros("squared_sum", "sum", "total_mse", "count", shape=shape)
+        self.add_zeros("squared_sum", "sum", shape=shape)
+        self.total_mse = self.add_variable(shape, "zeros", name="residual")
+        self.add_zeros("count", shape=shape)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into the sums."""
@@ -218,7 +220,7 @@ class R2Score(Metric):
         self.squared_sum.assign_add(jnp.sum(weight * jnp.square(y_true), 0))
         self.total_mse.assign_add(jnp.sum(weight * jnp.square(y_true - y_pred), 0))
         self.count.assign_add(jnp.sum(weight, 0))
-        self.num_samples.assign_add(jnp.sum(weight != 0))
+        self.num_samples.assign_add(y_true.size)  # all of them, as in Keras
 
     def result(self) -> Array:
         """The score so far."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from kerasnb.core.configurable import Catalog
 from kerasnb.core.errors import show
+from kerasnb.optimizers import legacy as legacy
 from kerasnb.optimizers import schedules as schedules
 from kerasnb.optimizers.adam import Adam as Adam
 from kerasnb.optimizers.adam import Adamax as Adamax
@@ -19,6 +20,8 @@ from kerasnb.optimizers.adaptive import RMSprop as RMSprop
 from kerasnb.optimizers.momentum import SGD as SGD
 from kerasnb.optimizers.momentum import Lion as Lion
 from kerasnb.optimizers.momentum import Muon as Muon
+from kerasnb.optimizers.multi import MultiOptimizer as MultiOptimizer
+from kerasnb.optimizers.multi import OptimizerMap as OptimizerMap
 from kerasnb.optimizers.optimizer import Optimizer as Optimizer
 from kerasnb.optimizers.wrap import LossScaleOptimizer as LossScaleOptimizer
 from kerasnb.optimizers.wrap import OptaxOptimizer as OptaxOptimizer
@@ -42,6 +45,7 @@ _CATALOG = Catalog(
             Lamb,
             Lion,
             LossScaleOptimizer,
+            MultiOptimizer,
             Muon,
             Nadam,
             ScheduleFreeAdamW,

@@ -14,13 +14,13 @@ from kerasnb.core.errors import check
 from kerasnb.core.variable import Variable
 from kerasnb.optimizers import rules
 from kerasnb.optimizers.lazy import optax
-from kerasnb.optimizers.optimizer import Optimizer
+from kerasnb.optimizers.optimizer import RuleOptimizer
 from kerasnb.optimizers.options import Options
 
 _MOMENTS = {"momentum": "momentum", "velocity": "velocity"}
 
 
-class Adam(Optimizer):
+class Adam(RuleOptimizer):
     """Step by the mean gradient over its own noise (Kingma & Ba, 2014).
 
         m <- beta_1 · m + (1 - beta_1) · g
@@ -79,7 +79,7 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **options)
 
 
-class Adamax(Optimizer):
+class Adamax(RuleOptimizer):
     """Adam over the largest gradient instead of the mean square (Kingma & Ba, 2014).
 
     m <- beta_1 · m + (1 - beta_1) · g        u <- max(beta_2 · u, |g|)
@@ -106,7 +106,7 @@ class Adamax(Optimizer):
         return rules.adamax(self.beta_1, self.beta_2, self.epsilon)
 
 
-class Nadam(Optimizer):
+class Nadam(RuleOptimizer):
     """Adam with Nesterov's look ahead (Dozat, 2015).
 
     The share of the old mean grows with the step, `b_t = beta_1 · (1 - 0.96^t / 2)`:
@@ -129,12 +129,12 @@ class Nadam(Optimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
 
-    def build(self, variables: Sequence[Variable]) -> None:
+    def build(self, var_list: Sequence[Variable]) -> None:
         """The moments, and the product of all shares so far."""
         if self.built:
             return
-        super().build(variables)
-        variables = list(variables)
+        super().build(var_list)
+        variables = self._trainable_variables
         dtype = variables[0].dtype if variables else settings.floatx()
         self._product = self.add_variable((), "ones", dtype, name="u_product")
 
@@ -153,7 +153,7 @@ class Nadam(Optimizer):
         super()._move(grads, variables, rate)
 
 
-class Lamb(Optimizer):
+class Lamb(RuleOptimizer):
     """Adam with each step as long as its weight (You et al., 2019).
 
     u = m̂ / (sqrt(v̂) + epsilon)        w <- w - learning_rate · u · ‖w‖ / ‖u‖
@@ -183,7 +183,7 @@ class Lamb(Optimizer):
         )
 
 
-class ScheduleFreeAdamW(Optimizer):
+class ScheduleFreeAdamW(RuleOptimizer):
     """AdamW that needs no schedule and no end in sight (Defazio et al., 2024).
 
     Steps move a hidden `z`; the weight is kept between it and the mean of all `z`:

@@ -10,11 +10,11 @@ from kerasnb.core.variable import Variable
 from kerasnb.initializers import Constant
 from kerasnb.optimizers import rules
 from kerasnb.optimizers.lazy import optax
-from kerasnb.optimizers.optimizer import Optimizer
+from kerasnb.optimizers.optimizer import RuleOptimizer
 from kerasnb.optimizers.options import Options
 
 
-class RMSprop(Optimizer):
+class RMSprop(RuleOptimizer):
     """Divide by the root of a running mean of squares (Tieleman & Hinton, 2012).
 
         v <- rho · v + (1 - rho) · g²
@@ -55,7 +55,7 @@ class RMSprop(Optimizer):
         return optax.chain(*steps, optax.scale(-1.0))
 
 
-class Adagrad(Optimizer):
+class Adagrad(RuleOptimizer):
     """Divide by the root of the sum of all squares (Duchi et al., 2011).
 
     a <- a + g²        w <- w - learning_rate · g / sqrt(a + epsilon)
@@ -84,7 +84,7 @@ class Adagrad(Optimizer):
         return optax.chain(scale, rules.by_learning_rate())
 
 
-class Adadelta(Optimizer):
+class Adadelta(RuleOptimizer):
     """Steps in the unit of the weights, from past steps and gradients (Zeiler, 2012).
 
     a <- rho · a + (1 - rho) · g²
@@ -105,13 +105,17 @@ class Adadelta(Optimizer):
         self.rho = rho
         self.epsilon = epsilon
 
+    def update_step(self, grad: Any, variable: Variable, learning_rate: Any) -> None:
+        """Move one weight."""
+        super().update_step(grad, variable, learning_rate)
+
     def transform(self, variable: Variable) -> Any:
         """Optax: Adadelta, then the rate."""
         scale = optax.scale_by_adadelta(self.rho, self.epsilon)
         return optax.chain(scale, rules.by_learning_rate())
 
 
-class Adafactor(Optimizer):
+class Adafactor(RuleOptimizer):
     """Adam's second moment from its rows and columns (Shazeer & Stern, 2018).
 
         v ≈ row · column / mean(row)        u = g / sqrt(v)
@@ -148,7 +152,7 @@ class Adafactor(Optimizer):
         )
 
 
-class Ftrl(Optimizer):
+class Ftrl(RuleOptimizer):
     """Follow the regularised leader, for sparse linear models (McMahan et al., 2013).
 
         n <- n + g²        z <- z + g - w · (n^-p - n_old^-p) / learning_rate

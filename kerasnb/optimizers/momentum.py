@@ -7,11 +7,13 @@ import re
 from collections.abc import Sequence
 from typing import Any, Unpack
 
+import jax.numpy as jnp
+
 from kerasnb.core.errors import check
 from kerasnb.core.variable import Variable
 from kerasnb.optimizers import rules
 from kerasnb.optimizers.lazy import optax
-from kerasnb.optimizers.optimizer import Optimizer
+from kerasnb.optimizers.optimizer import Optimizer, RuleOptimizer
 from kerasnb.optimizers.options import Options
 
 
@@ -54,7 +56,7 @@ class SGD(Optimizer):
         return optax.chain(rules.by_learning_rate(), trace)
 
 
-class Lion(Optimizer):
+class Lion(RuleOptimizer):
     """Step by the sign of a blend of gradient and momentum (Chen et al., 2023).
 
     w <- w - learning_rate · sign(beta_1 · m + (1 - beta_1) · g)
@@ -82,7 +84,7 @@ class Lion(Optimizer):
         return optax.chain(lion, rules.by_learning_rate())
 
 
-class Muon(Optimizer):
+class Muon(RuleOptimizer):
     """Momentum made orthogonal for matrices, AdamW for the rest (Jordan et al., 2024).
 
         m <- momentum · m + g        w <- w - rate · rms_rate · sqrt(max(n, k)) · u
@@ -157,10 +159,32 @@ class Muon(Optimizer):
         """Adam or Muon, by the weight."""
         if self._follows_adam(variable):
             return rules.adam(self.adam_beta_1, self.adam_beta_2, self.epsilon)
-        coefficients = (self.muon_a, self.muon_b, self.muon_c)
         return rules.muon(
-            self.momentum, self.nesterov, self.ns_steps, coefficients, self.rms_rate
+            self.momentum,
+            self.nesterov,
+            lambda x: self.zeropower_via_newtonschulz5(x, self.ns_steps),
+            self.lr_adjust,
         )
+
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+        """The last two axes of `x` as a matrix with all its singular values near 1.
+
+        Shapes: `(..., n, k) -> (..., n, k)`.
+        """
+        x = jnp.asarray(x)
+        check(x.ndim > 1, "Muon", "x", x, "of at least two axes")
+        return rules.orthogonal(x, steps, (self.muon_a, self.muon_b, self.muon_c))
+
+    def lr_adjust(self, x: Any) -> Any:
+        """A step of a matrix `(n, k)` times `rms_rate · sqrt(max(n, k))`."""
+        return x if self.rms_rate is None else x * max(x.shape) ** 0.5 * self.rms_rate
+
+    def transpose_last_axis(self, X: Any) -> Any:
+        """The last two axes in exchange.
+
+        Shapes: `(..., n, k) -> (..., k, n)`.
+        """
+        return jnp.swapaxes(X, -2, -1)
 
     def update_step(
         self, gradient: Any, variable: Variable, learning_rate: Any

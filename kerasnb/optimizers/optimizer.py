@@ -155,6 +155,11 @@ class Optimizer(Configurable):
         if rate is None or isinstance(rate, LearningRateSchedule):
             return rate
         if is_number(rate):
+            if np.isnan(float(rate)):
+                raise ValueError(
+                    f"{type(self).__name__}: `learning_rate` is NaN; pass a number "
+                    "such as 0.001."
+                )
             return Variable(
                 float(rate), None, settings.floatx(), False, name="learning_rate"
             )
@@ -272,6 +277,7 @@ class Optimizer(Configurable):
                     shapes[slot].shape,
                     self.start(slot, variable),
                     shapes[slot].dtype,
+                    layout=layout_beside(variable, shapes[slot].shape),
                     name=f"{_flat_path(variable)}_{slot}",
                 )
             self._slots[slot].append(made)
@@ -294,6 +300,7 @@ class Optimizer(Configurable):
                 trainable=False,
                 aggregation=aggregation,
                 name=name,
+                layout=layout,
             )
         self._tracked[variable] = None
         return variable
@@ -309,6 +316,7 @@ class Optimizer(Configurable):
             reference_variable.shape,
             initializer,
             reference_variable.dtype,
+            layout=layout_beside(reference_variable, reference_variable.shape),
             name=f"{_flat_path(reference_variable)}_{name or 'var'}",
         )
 
@@ -357,7 +365,12 @@ class Optimizer(Configurable):
         A compiled loop takes the learning rate as an input of its own, read at every
         call and never written back, so that another thread may change it meanwhile.
         """
-        return [v for v in self.variables if v is not self._rate]
+        rates = self._rates
+        return [v for v in self.variables if not any(v is rate for rate in rates)]
+
+    @property
+    def _rates(self) -> list[Any]:
+        return [self._rate]
 
     @property
     def iterations(self) -> Any:
@@ -694,7 +707,7 @@ class Optimizer(Configurable):
     def save_own_variables(self, store: Any) -> None:
         """Write `variables` into a file's group, as `0`, `1`, ..."""
         for i, variable in enumerate(self.variables):
-            store[str(i)] = np.asarray(variable.raw)
+            store[str(i)] = np.asarray(variable)
 
     def load_own_variables(self, store: Any) -> None:
         """Read `variables` from a file's group; warn and skip when they do not fit."""
@@ -711,6 +724,21 @@ class Optimizer(Configurable):
             return
         for i, variable in enumerate(self.variables[:wanted]):
             variable.assign(store[str(i)])
+
+
+class RuleOptimizer(Optimizer):
+    """The base of those whose `build` takes `var_list`, by that name: all but SGD."""
+
+    def build(self, var_list: Sequence[Variable]) -> None:
+        """Create the variables that go with the given weights."""
+        super().build(var_list)
+
+
+def layout_beside(variable: Variable | None, shape: Sequence[int]) -> Any:
+    """What goes with a weight and is as large lies where the weight does."""
+    if variable is None or tuple(shape) != variable.shape:
+        return None
+    return variable._layout
 
 
 _PLAIN = (bool, int, float, str, type(None))

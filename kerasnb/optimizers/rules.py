@@ -17,6 +17,7 @@ The rate divides or scales something in most of them, which optax' own
 `scale_by_learning_rate` cannot say from the end of a chain.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -219,9 +220,8 @@ class Momentum(NamedTuple):
 def muon(
     momentum: float,
     nesterov: bool,
-    steps: int,
-    coefficients: tuple[float, float, float],
-    rms_rate: float | None,
+    orthogonal: Callable[[Array], Array],
+    scale: Callable[[Array], Array],
 ) -> Any:
     """Momentum with all its singular values brought near 1, for a matrix."""
 
@@ -232,25 +232,26 @@ def muon(
         g: Array, state: Momentum, w: Array, *, learning_rate: Array, step: Array
     ) -> tuple[Array, Momentum]:
         m = state.momentum + (g + state.momentum * (momentum - 1))
-        u = _orthogonal(g + momentum * m if nesterov else m, steps, coefficients)
-        if rms_rate is not None:
-            u = u * max(w.shape) ** 0.5 * rms_rate
-        return -learning_rate * u, Momentum(m)
+        u = orthogonal(g + momentum * m if nesterov else m)
+        return -scale(learning_rate * u), Momentum(m)
 
     return _rule(init, update)
 
 
-def _orthogonal(x: Array, steps: int, coefficients: tuple[float, ...]) -> Array:
-    # Newton-Schulz: each round pushes the singular values along a quintic with a steep
-    # start, on the smaller of x·xᵀ and xᵀ·x.
+def orthogonal(x: Array, steps: int, coefficients: tuple[float, ...]) -> Array:
+    """Matrices with all their singular values brought near 1, by Newton-Schulz.
+
+    Each round pushes the singular values along a quintic with a steep start, on the
+    smaller of `x·xᵀ` and `xᵀ·x`.
+    """
     a, b, c = coefficients
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / (jnp.linalg.norm(x) + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = x / (jnp.linalg.norm(x, axis=(-2, -1), keepdims=True) + 1e-7)
     for _ in range(steps):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 def schedule_free_adam(

@@ -11,7 +11,7 @@ from kerasnb.core.errors import check, show
 from kerasnb.core.variable import Variable
 from kerasnb.initializers import Constant
 from kerasnb.optimizers.gradients import choose
-from kerasnb.optimizers.optimizer import Optimizer
+from kerasnb.optimizers.optimizer import Optimizer, layout_beside
 from kerasnb.optimizers.options import Options
 
 
@@ -47,7 +47,7 @@ class LossScaleOptimizer(Optimizer):
         self.dynamic_growth_steps = dynamic_growth_steps
         inner_optimizer.loss_scale_factor = None  # or gradients were divided twice
 
-    def build(self, variables: Sequence[Variable]) -> None:
+    def build(self, var_list: Sequence[Variable]) -> None:
         """The scale, the steps since it last changed, and the inner optimizer."""
         if self.built:
             return
@@ -56,8 +56,8 @@ class LossScaleOptimizer(Optimizer):
         self.dynamic_scale = self.add_variable(
             (), scale, "float32", name="dynamic_scale"
         )
-        self.inner_optimizer.build(variables)
-        super().build(variables)
+        self.inner_optimizer.build(var_list)
+        super().build(var_list)
 
     @property
     def variables(self) -> list[Variable]:
@@ -65,10 +65,8 @@ class LossScaleOptimizer(Optimizer):
         return super().variables + self.inner_optimizer.variables
 
     @property
-    def mutable_variables(self) -> list[Variable]:
-        """The variables that a step assigns."""
-        rate = self.inner_optimizer._rate
-        return [v for v in super().mutable_variables if v is not rate]
+    def _rates(self) -> list[Any]:
+        return [*super()._rates, *self.inner_optimizer._rates]
 
     @property
     def iterations(self) -> Any:
@@ -92,8 +90,6 @@ class LossScaleOptimizer(Optimizer):
         return (*super()._settings(), *self.inner_optimizer._settings())
 
     def _apply(self, grads: Sequence[Any], variables: Sequence[Variable]) -> None:
-        finite = jnp.stack([jnp.all(jnp.isfinite(jnp.asarray(g))) for g in grads])
-
         def step() -> None:
             scale, count = self.dynamic_scale.raw, self.step_counter.raw
             unscaled = [
@@ -109,7 +105,14 @@ class LossScaleOptimizer(Optimizer):
             self.dynamic_scale.assign(self.dynamic_scale.raw * 0.5)
             self.step_counter.assign(0)
 
-        choose(jnp.all(finite), step, skip, [*variables, *self.mutable_variables])
+        choose(
+            self.check_finite(grads), step, skip, [*variables, *self.mutable_variables]
+        )
+
+    def check_finite(self, grads: Sequence[Any]) -> Any:
+        """Whether all numbers in all gradients are finite."""
+        given = [jnp.asarray(g) for g in grads if g is not None]
+        return jnp.all(jnp.stack([jnp.all(jnp.isfinite(g)) for g in given]))
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times the scale of this moment."""
@@ -155,6 +158,8 @@ class OptaxOptimizer(Optimizer):
                 "optax.add_decayed_weights into the transformation."
             )
         super().__init__(None, **options)
+        if not isinstance(transformation, tuple):  # optax.MultiSteps
+            transformation = transformation.gradient_transformation()
         self.transformation = transformation
 
     def build(self, variables: Sequence[Variable]) -> None:
@@ -165,12 +170,20 @@ class OptaxOptimizer(Optimizer):
         weights = dict(zip(self._names(), self._trainable_variables, strict=True))
         with jax.ensure_compile_time_eval():
             state = self.transformation.init({k: v.box for k, v in weights.items()})
+        # A random key is kept as its numbers.
+        self._keys = [_key_kind(leaf) for leaf in jax.tree.leaves(state)]
+        state = jax.tree.map(
+            lambda x: jax.random.key_data(x) if _key_kind(x) else x, state
+        )
         leaves, self._tree = jax.tree.flatten_with_path(state)
         self._state = [
             self.add_variable(
                 jnp.shape(leaf),
                 lambda shape, dtype, leaf=leaf: jnp.array(leaf),
                 jnp.asarray(leaf).dtype,
+                layout=layout_beside(weights.get(_key(path[-1])), jnp.shape(leaf))
+                if path
+                else None,
                 name="_".join(_key(k) for k in path) or "state",
             )
             for path, leaf in leaves
@@ -202,10 +215,14 @@ class OptaxOptimizer(Optimizer):
             name: jnp.asarray(given.get(v, jnp.zeros(v.shape)), v.dtype)
             for name, v in zip(names, self._trainable_variables, strict=True)
         }
-        state = jax.tree.unflatten(self._tree, [v.raw for v in self._state])
+        kept = [
+            jax.random.wrap_key_data(v.raw, impl=kind) if kind else v.raw
+            for v, kind in zip(self._state, self._keys, strict=True)
+        ]
+        state = jax.tree.unflatten(self._tree, kept)
         deltas, state = self.transformation.update(tree, state, weights)
         for variable, value in zip(self._state, jax.tree.leaves(state), strict=True):
-            variable.assign(value)
+            variable.assign(jax.random.key_data(value) if _key_kind(value) else value)
         for name, variable in zip(names, self._trainable_variables, strict=True):
             if variable in given:
                 variable.assign(variable.raw + deltas[name])
@@ -243,10 +260,15 @@ class OptaxOptimizer(Optimizer):
 
 def is_optax(value: Any) -> bool:
     """Whether `value` is an optax transformation, told without importing optax."""
-    return isinstance(value, tuple) and getattr(value, "_fields", ()) == (
-        "init",
-        "update",
-    )
+    if isinstance(value, tuple):
+        return getattr(value, "_fields", ()) == ("init", "update")
+    return hasattr(value, "gradient_transformation") and not isinstance(value, type)
+
+
+def _key_kind(leaf: Any) -> Any:
+    """What kind of random key an array holds, None for numbers."""
+    keys = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+    return jax.random.key_impl(leaf) if keys else None
 
 
 def _key(entry: Any) -> str:

@@ -178,6 +178,8 @@ def test_results_and_configs_agree_with_keras(case):
 @pytest.mark.parametrize("case", CASES, ids=label)
 def test_a_sample_of_weight_zero_is_as_good_as_absent(case):
     name, options, y, p = case
+    if "num_regressors" in options:
+        return  # the adjustment counts all samples
     if name in ("Hinge", "SquaredHinge"):
         y = np.where(np.arange(N)[:, None] < 2, [0, 1, 0, 1], y)  # both in each part
     kept = 7
