@@ -46,6 +46,7 @@ from kerasnb.core.settings import (
 )
 from kerasnb.core.settings import max_epochs as max_epochs
 from kerasnb.core.settings import max_steps_per_epoch as max_steps_per_epoch
+from kerasnb.core.settings import runs_dir as runs_dir
 from kerasnb.core.settings import set_epsilon as set_epsilon
 from kerasnb.core.settings import set_floatx as set_floatx
 from kerasnb.core.settings import set_image_data_format as set_image_data_format

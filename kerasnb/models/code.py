@@ -196,7 +196,7 @@ def _made_by(layer: Any) -> str:
     if isinstance(layer, Sequential | Functional) and is_library(cls):
         path = f"keras.{cls.__name__}"
     given = arguments_of(layer)
-    if re.fullmatch(rf"'{to_snake_case(cls.__name__)}(_\d+)?'", given.get("name", "")):
+    if re.fullmatch(rf'"{to_snake_case(cls.__name__)}(_\d+)?"', given.get("name", "")):
         del given["name"]
     return f"{path}({_joined(_with_positions(cls, given))})"
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from kerasnb.notebook import svg
+from kerasnb.runs.curves import better as better
+from kerasnb.runs.curves import thin as thin
 
 # --- Numbers as words ---------------------------------------------------------------
 
@@ -168,44 +170,7 @@ def limits(
     return max(low - room, 0.0 if low >= 0 else -math.inf), high + room
 
 
-def thin(y: np.ndarray, buckets: int) -> np.ndarray:
-    """The places of a long series worth drawing.
-
-    First, last, and in each of `buckets` equal parts the least and the greatest value,
-    so that no spike is lost.
-    """
-    n = len(y)
-    if n <= 2 * buckets:
-        return np.arange(n)
-    edges = np.arange(buckets + 1) * n // buckets
-    width = int(np.diff(edges).max())
-    # Equal rows by repeating each part's first value: a repeat is never the first
-    # of its row, so it cannot win over the value it copies.
-    place = edges[:-1, None] + np.arange(width)
-    place = np.where(place < edges[1:, None], place, edges[:-1, None])
-    rows = np.asarray(y, np.float64)[place]
-    # A NaN is worth drawing as a gap: it counts as the least and the greatest.
-    least = np.where(np.isnan(rows), -np.inf, rows).argmin(1)
-    most = np.where(np.isnan(rows), np.inf, rows).argmax(1)
-    kept = np.take_along_axis(place, np.stack([least, most], 1), 1)
-    return np.unique(np.concatenate([[0], kept.ravel(), [n - 1]]))
-
-
 # --- The record of a run ------------------------------------------------------------
-
-_RISING = (
-    *("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "dice"),
-    *("cosine", "sensitivity", "specificity", "true_positive", "true_negative"),
-)
-
-
-def better(name: str) -> str:
-    """Whether the best value of a metric is its `"max"` or its `"min"`, by its name.
-
-    >>> better("val_accuracy"), better("loss")
-    ('max', 'min')
-    """
-    return "max" if any(word in name.lower() for word in _RISING) else "min"
 
 
 class Rows:

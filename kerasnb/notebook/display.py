@@ -8,14 +8,28 @@ from typing import Any
 import numpy as np
 
 from kerasnb import callbacks, models
+from kerasnb.cluster import Cluster
 from kerasnb.core import frontend
 from kerasnb.core.naming import to_snake_case
 from kerasnb.core.variable import Variable
 from kerasnb.layers.layer import Layer
 from kerasnb.models.code import arguments_of
-from kerasnb.notebook import card, cells, charts, panel, rasters, svg, widget
+from kerasnb.notebook import (
+    card,
+    cells,
+    charts,
+    engines,
+    panel,
+    rasters,
+    records,
+    svg,
+    tuning,
+    widget,
+)
 from kerasnb.notebook.facts import Facts as Facts
 from kerasnb.notebook.facts import text_table
+from kerasnb.runs import Comparison, Record, Runs
+from kerasnb.tune import Study
 
 
 def mimebundle(obj: Any) -> Any:
@@ -44,7 +58,9 @@ def mimebundle(obj: Any) -> Any:
 
 
 def _was_drawn(obj: Any) -> bool:
-    """Whether the cell shows this history already: `fit` as its last line."""
+    """Whether the cell shows this already: a `fit` or a search as its last line."""
+    if isinstance(obj, Study):
+        return tuning.was_drawn(obj, cells.began())
     run = getattr(getattr(obj, "model", None), "run", None)
     if not isinstance(obj, callbacks.History) or run is None:
         return False
@@ -239,5 +255,10 @@ HANDLERS: list[tuple[type, Callable[[Any], Picture]]] = [
     (Layer, _layer),
     (Variable, _variable),
     (callbacks.History, _history),
+    (Record, lambda record: Picture(*records.picture_of_record(record))),
+    (Runs, lambda runs: Picture(*records.picture_of_runs(runs))),
+    (Comparison, lambda found: Picture(*records.picture_of_comparison(found))),
+    (Study, lambda study: Picture(*tuning.picture_of_study(study))),
+    (Cluster, lambda cluster: Picture(*engines.picture_of_cluster(cluster))),
 ]
 """Who draws what; the first that fits an object is asked."""

@@ -52,8 +52,14 @@ def tag(name: str, *children: str, **attributes: Any) -> str:
     return f"<{name}{shown}>" if void else f"<{name}{shown}>{inside}</{name}>"
 
 
+class Markup(str):
+    """Markup that is known to be safe, where `text` and `table` take it as it is."""
+
+
 def text(value: Any) -> str:
     """`value` as text inside markup, with nothing in it left to act as markup."""
+    if isinstance(value, Markup):
+        return value
     return html.escape(str(value), quote=False)
 
 
@@ -112,14 +118,17 @@ def document(
     )
 
 
-def image(picture: str, alt: str) -> str:
+_FITTING = "max-width:100%;height:auto;margin:2px 8px 2px 0"
+
+
+def image(picture: str, alt: str, style: str = _FITTING) -> str:
     """An SVG picture as an `<img>`, the one form that an untrusted notebook shows."""
     data = base64.b64encode(picture.encode()).decode()
     return tag(
         "img",
         alt=alt,
         src=f"data:image/svg+xml;base64,{data}",
-        style="max-width:100%;height:auto;margin:2px 8px 2px 0",
+        style=style,
     )
 
 

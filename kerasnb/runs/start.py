@@ -1,0 +1,130 @@
+"""What a run begins with: the states of the random generators, and its weights."""
+
+import json
+import random as python_random
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from kerasnb import random
+from kerasnb.runs import fingerprint
+from kerasnb.saving.files import DamagedFileError, Replacing
+
+FILE = "start.npz"
+
+
+@dataclass(frozen=True)
+class Generators:
+    """The states of the generators of Python and NumPy, small enough to keep many."""
+
+    python: np.ndarray
+    numpy: np.ndarray
+    rest: tuple[float | None, int, int, float]
+
+    @classmethod
+    def now(cls) -> "Generators":
+        """Their present states."""
+        _, words, gauss = python_random.getstate()
+        _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+        rest = (gauss, int(position), int(has_gauss), float(cached))
+        return cls(np.array(words, np.uint32), np.array(keys, np.uint32), rest)
+
+    def restore(self) -> None:
+        """Put the generators back into these states."""
+        gauss, position, has_gauss, cached = self.rest
+        python_random.setstate((3, tuple(self.python.tolist()), gauss))
+        np.random.set_state(("MT19937", self.numpy, position, has_gauss, cached))
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Seed everything inside; afterwards the generators go on as if it had not been."""
+    before, told = Generators.now(), (random._global_seed, random._global_generator)
+    try:
+        if seed is not None:
+            random.set_random_seed(seed)
+        yield
+    finally:
+        before.restore()
+        random._global_seed, random._global_generator = told
+
+
+@dataclass(frozen=True)
+class Start:
+    """The beginning of a run: seed, generators, and a fingerprint of the weights."""
+
+    seed: int | None
+    generators: Generators
+    weights: str
+
+    @classmethod
+    def of(cls, model: Any) -> "Start":
+        """The present state of a model that is about to be trained."""
+        weights = fingerprint.of_weights(variables_of(model))
+        return cls(random.get_random_seed(), Generators.now(), weights)
+
+
+def variables_of(model: Any) -> list[Any]:
+    """Everything that training begins with: weights, seeds, optimizer."""
+    trainable, rest, slots, _ = model._groups(training=True)
+    return [*trainable, *rest, *slots]
+
+
+# --- On disk --------------------------------------------------------------------------
+
+
+def save(start: Start, variables: Sequence[Any], path: Path, files: Replacing) -> None:
+    """Write a beginning with all its weights, as arrays and a line of JSON."""
+    named = {}
+    for i, variable in enumerate(variables):
+        array = fingerprint.local(variable.box)
+        if array is None:
+            raise ValueError(
+                "runs_dir: the weights are spread over several processes, where none "
+                "can write them; keep such a run with BackupAndRestore instead."
+            )
+        named[f"variable{i}"] = array
+    facts = {
+        "seed": start.seed,
+        "weights": start.weights,
+        "rest": start.generators.rest,
+        "dtypes": [str(v.dtype) for v in variables],
+    }
+    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    states = {"python": start.generators.python, "numpy": start.generators.numpy}
+    with files.open(path) as file:
+        np.savez(file, facts=text, **states, **named)  # type: ignore[arg-type]
+
+
+def load(path: Path) -> tuple[Start, list[np.ndarray]]:
+    """Read what `save` wrote: the beginning, and the values of its variables."""
+    try:
+        with path.open("rb") as binary, np.load(binary, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        facts = json.loads(arrays["facts"].tobytes())
+        gauss, *rest = facts["rest"]
+        generators = Generators(arrays["python"], arrays["numpy"], (gauss, *rest))
+        # NumPy's files know no bfloat16: its bytes come back as plain ones.
+        values = [
+            arrays[f"variable{i}"].view(jnp.dtype(dtype))
+            for i, dtype in enumerate(facts["dtypes"])
+        ]
+        return Start(facts["seed"], generators, facts["weights"]), values
+    except _BROKEN as error:
+        raise DamagedFileError(
+            f"rerun: {path} does not hold the beginning of a run "
+            f"({type(error).__name__}); it was cut off or altered."
+        ) from None
+
+
+_BROKEN = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
