@@ -5,7 +5,7 @@ subclass of `Model` with its own `call` anything else.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from kerasnb.core.state import bind
 from kerasnb.layers.layer import Layer, call_facts
 from kerasnb.layers.quantized import quantize_layers
 from kerasnb.models.summary import summary_text
+from kerasnb.saving import orbax
 from kerasnb.training.trainer import Trainer
 
 
@@ -195,6 +196,19 @@ class Model(Trainer):
     ) -> None:
         """Read the weights from a `.weights.h5` or `.keras` file."""
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+    def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
+        """The values of all variables, nested by their paths, for checkpoints.
+
+        The keys are `trainable_variables`, `non_trainable_variables`,
+        `optimizer_variables` and `metrics_variables`; the leaves are JAX arrays, or
+        NumPy's with `value_format="numpy_array"`.
+        """
+        return orbax.state_tree(self, value_format)
+
+    def set_state_tree(self, state_tree: Mapping[str, Any]) -> None:
+        """Give the variables the values that `get_state_tree` returned."""
+        orbax.set_state_tree(self, state_tree)
 
     def to_json(self, **kwargs: Any) -> str:
         """The model's configuration as JSON, for `keras.models.model_from_json`."""

@@ -14,6 +14,7 @@ from kerasnb import metrics as metrics_room
 from kerasnb.core.errors import suggest
 from kerasnb.core.graph import leaves
 from kerasnb.core.naming import name_of
+from kerasnb.training.checks import named
 
 # Names that stand for several losses or metrics, chosen by the shapes of the data.
 CROSSENTROPIES = ("crossentropy", "ce")
@@ -146,7 +147,8 @@ class CompiledLoss:
         for i, (part, out) in enumerate(zip(self.parts, leaves(y_pred), strict=True)):
             if part is None or targets[i] is None:
                 continue
-            value = jnp.asarray(part(targets[i], out, weights[i]))
+            with named("loss", part, targets[i], out, weights[i]):
+                value = jnp.asarray(part(targets[i], out, weights[i]))
             if self.trackers:
                 rows = leaves(y_pred)[0].shape[0] if leaves(y_pred)[0].ndim else 1
                 self.trackers[i].update_state(value, sample_weight=rows)
@@ -228,10 +230,9 @@ class CompiledMetrics:
             if targets[i] is None:
                 continue
             weight = weights[i] if weighted else None
-            if weight is None:
-                metric.update_state(targets[i], outputs[i])
-            else:
-                metric.update_state(targets[i], outputs[i], sample_weight=weight)
+            how = {} if weight is None else {"sample_weight": weight}
+            with named("metric", metric, targets[i], outputs[i], weight):
+                metric.update_state(targets[i], outputs[i], **how)
 
     def result(self) -> dict[str, Any]:
         """The values so far, by log name."""

@@ -5,16 +5,24 @@ can gather its batches on the device. Everything else that yields batches become
 `Stream`.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kerasnb.core import dtypes
-from kerasnb.core.errors import check, show
+from kerasnb.core.errors import check
 from kerasnb.core.graph import leaves, map_structure
+from kerasnb.training.checks import class_weights
+from kerasnb.training.columns import columns, comes_from, plain
+from kerasnb.training.workers import numbered_batches
+
+NAMES = ("x", "y", "sample_weight")
+ENDLESS = 1 << 40  # a length like this stands for none: grain has `repeat()` so
 
 
 @dataclass
@@ -33,14 +41,137 @@ class Table:
         return map_structure(lambda a: None if a is None else a[rows], self.data)
 
 
-@dataclass
 class Stream:
-    """Batches that come one after the other; `batches()` starts from the beginning."""
+    """Batches that come one after the other, from whatever yields them.
 
-    batches: Callable[[], Iterator[tuple]]
-    length: int | None
-    restarts: bool
-    on_epoch_end: Callable[[], None] | None = None
+    Each is brought into the form `(x,)`, `(x, y)` or `(x, y, weight)` of arrays, and
+    compared with the first. A dataset of numbered batches (`PyDataset`) is asked for
+    them by number, in an order that is drawn for each pass.
+    """
+
+    def __init__(
+        self,
+        who: str,
+        source: Any,
+        class_weight: Mapping | None = None,
+        prepare: Callable[[Any], Any] = lambda x: x,
+    ) -> None:
+        self.who, self.source = who, source
+        self.numbered = _is_numbered(source)
+        self.restarts = not isinstance(source, Iterator)
+        self.length = _length(source)
+        self._class_weight, self._prepare = class_weight, prepare
+        self._first: tuple | None = None
+        self._form: Any = None  # structure, shapes and dtypes of the first batch
+        self._peeked: Iterator | None = None
+        self._begun = False
+
+    def peek(self) -> tuple:
+        """The first batch, which stays the first."""
+        if self._first is None:
+            self.begin_epoch()
+            self._begun = True
+            if self.numbered:  # It can be asked for again, whatever the order.
+                items = (self.source[i] for i in range(0 if self.length == 0 else 1))
+            else:
+                items = iter(self.source)
+            batches = self._converted(items, 0)
+            self._first = next(batches, None)
+            if self._first is None:
+                raise ValueError(
+                    f"{self.who}: `x` is empty; there is nothing to compute on."
+                )
+            if not self.numbered:
+                self._peeked = itertools.chain([self._first], batches)
+        return self._first
+
+    def batches(
+        self, seed: int = 0, shuffle: bool = False, skip: int = 0, anew: bool = False
+    ) -> Iterator[tuple]:
+        """The batches of one pass, from number `skip` on.
+
+        With `shuffle` numbered batches come in an order drawn from `seed`. `anew` gives
+        up the batch that was looked at, where a pass can begin again.
+        """
+        if self.numbered:
+            items = numbered_batches(self.source, self.length, seed, shuffle, skip)
+            return self._converted(items, skip)
+        peeked, self._peeked = self._peeked, None
+        if peeked is None or (anew and self.restarts):
+            peeked = self._converted(iter(self.source), 0)
+        return itertools.islice(peeked, skip, None) if skip else peeked
+
+    def begin_epoch(self) -> None:
+        """Tell the dataset that an epoch begins, once."""
+        if not self._begun:
+            _tell(self.source, "on_epoch_begin")
+        self._begun = False
+
+    def end_epoch(self) -> None:
+        """Tell the dataset that an epoch is over."""
+        _tell(self.source, "on_epoch_end")
+
+    def _converted(self, items: Iterator, first: int) -> Iterator[tuple]:
+        for number in itertools.count(first):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            except Exception as error:
+                error.add_note(
+                    f"{self.who}: the data raised this at batch {number} (the first "
+                    "is 0); what was learned before stays."
+                )
+                raise
+            yield self._batch(item, number)
+
+    def _batch(self, item: Any, number: int) -> tuple:
+        """One batch as `(x,)`, `(x, y)` or `(x, y, weight)` of arrays."""
+        who = f"{self.who}, batch {number}"
+        item = tuple(item) if isinstance(item, list) else item
+        item = item if isinstance(item, tuple) else (item,)
+        if not 1 <= len(item) <= 3:
+            raise ValueError(
+                f"{who}: a batch must be x, (x, y) or (x, y, sample_weight), not "
+                f"{len(item)} items."
+            )
+        named = list(zip(NAMES, item, strict=False))
+        parts = [plain(who, name, value) for name, value in named]
+        parts[0] = self._prepare(parts[0])
+        data = tuple(
+            columns(who, name, value) for name, value in zip(NAMES, parts, strict=False)
+        )
+        data = with_class_weights(who, data, self._class_weight)
+        _count_rows(who, data)
+        return self._like_the_first(who, data)
+
+    def _like_the_first(self, who: str, data: tuple) -> tuple:
+        """The batch in the dtypes of the first one, whose structure it must have."""
+        arrays, structure = jax.tree.flatten(data)
+        form = structure, [(a.ndim, a.dtype) for a in arrays]
+        if self._form is None:
+            self._form = form
+        if form == self._form:
+            return data
+        if structure != self._form[0]:
+            raise ValueError(
+                f"{who}: it has the structure {_sketch(structure)}, and the first "
+                f"batch had {_sketch(self._form[0])}; all batches must have the same."
+            )
+        for i, (rank, dtype) in enumerate(self._form[1]):
+            array = arrays[i]
+            if array.ndim != rank:
+                raise ValueError(
+                    f"{who}: an array has the shape {tuple(array.shape)}, and in the "
+                    f"first batch it had {rank} axes; all batches must have as many."
+                )
+            if not _fits(array.dtype, dtype):
+                raise ValueError(
+                    f"{who}: an array has the dtype {array.dtype}, and in the first "
+                    f"batch it had {dtype}; all batches must have the same."
+                )
+            arrays[i] = array.astype(dtype)
+        return jax.tree.unflatten(structure, arrays)
 
 
 def make_source(
@@ -69,21 +200,20 @@ def make_source(
                 value,
                 "left out when `x` yields whole batches (x, y, sample_weight)",
             )
-        return _stream(who, x, class_weight, prepare)
-    x, y = _columns(who, "x", prepare(x)), _columns(who, "y", y)
-    sample_weight = _columns(who, "sample_weight", sample_weight)
-    if class_weight is not None:
-        check(
-            sample_weight is None,
-            who,
-            "class_weight",
-            class_weight,
-            "left out when `sample_weight` is given",
-        )
-        sample_weight = class_weights_of(who, y, class_weight)
+        if comes_from(x, "torch") and not hasattr(x, "__iter__"):
+            raise ValueError(
+                f"{who}: `x` is a {type(x).__name__} of single samples; pass batches "
+                "of it, torch.utils.data.DataLoader(x, batch_size=32)."
+            )
+        return Stream(who, x, class_weight, prepare)
+    x = columns(who, "x", prepare(plain(who, "x", x)))
+    y = columns(who, "y", plain(who, "y", y))
+    sample_weight = plain(who, "sample_weight", sample_weight)
+    sample_weight = columns(who, "sample_weight", sample_weight)
     data: tuple = (x,) if y is None else (x, y)
     if sample_weight is not None:
         data = (x, y, sample_weight)
+    data = with_class_weights(who, data, class_weight)
     return Table(data, _count_rows(who, data))
 
 
@@ -91,60 +221,14 @@ def is_stream(x: Any) -> bool:
     """Whether `x` yields batches, rather than holding arrays."""
     if isinstance(x, list | tuple | Mapping | str) or hasattr(x, "shape"):
         return False
-    if hasattr(x, "to_numpy") or hasattr(x, "__array__"):
+    if hasattr(x, "to_numpy") or hasattr(x, "__array__") or hasattr(x, "collect"):
         return False
     return isinstance(x, Iterable) or hasattr(x, "__getitem__")
 
 
-def _columns(who: str, name: str, value: Any) -> Any:
-    """`value` with every leaf an array of numbers; lists of numbers become one."""
-    if value is None:
-        return None
-    if isinstance(value, list | tuple) and _holds_numbers(value):
-        value = np.asarray(value)
-
-    def column(leaf: Any) -> Any:
-        if leaf is None or isinstance(leaf, jax.Array):
-            return leaf
-        array = leaf.to_numpy() if hasattr(leaf, "to_numpy") else np.asarray(leaf)
-        if array.dtype.kind == "O" and (numbers := _to_numbers(array)) is not None:
-            array = numbers
-        if array.dtype.kind not in "biufV":
-            mend = "Turn text labels into numbers with np.unique(labels, "
-            mend += "return_inverse=True)[1]."
-            if name == "x":
-                mend = "Call TextVectorization or StringLookup on it first, or begin "
-                mend += "a Sequential or functional model with them."
-            raise ValueError(
-                f"{who}: `{name}` holds {array.dtype} data and models compute with "
-                f"numbers. {mend}"
-            )
-        if array.ndim == 0:
-            raise ValueError(
-                f"{who}: `{name}` must be an array with one row for each sample, not "
-                f"{show(leaf)}."
-            )
-        return array.astype(dtypes.canonical(array.dtype), copy=False)
-
-    return map_structure(column, value)
-
-
-def _to_numbers(array: np.ndarray) -> np.ndarray | None:
-    try:
-        return array.astype("float32")
-    except (TypeError, ValueError):
-        return None
-
-
-def _holds_numbers(value: Any) -> bool:
-    while isinstance(value, list | tuple) and value:
-        value = value[0]
-    return isinstance(value, int | float | bool | np.generic)
-
-
 def _count_rows(who: str, data: tuple) -> int:
     counts: dict[str, set[int]] = {}
-    for name, column in zip(("x", "y", "sample_weight"), data, strict=False):
+    for name, column in zip(NAMES, data, strict=False):
         found = {len(leaf) for leaf in leaves(column) if leaf is not None}
         if found:
             counts[name] = found
@@ -162,80 +246,65 @@ def _count_rows(who: str, data: tuple) -> int:
     return count
 
 
-def class_weights_of(who: str, y: Any, class_weight: Mapping) -> np.ndarray:
-    """A weight for each sample, looked up by its class (an index or a one-hot row)."""
-    check(
-        hasattr(y, "shape"),
-        who,
-        "class_weight",
-        class_weight,
-        "left out for models with several targets",
-    )
-    labels = np.asarray(y)
+def with_class_weights(who: str, data: tuple, class_weight: Mapping | None) -> tuple:
+    """Data with a weight for each sample by its class: an index or a one-hot row."""
+    if class_weight is None:
+        return data
+    if len(data) != 2 or not hasattr(data[1], "shape"):
+        raise ValueError(
+            f"{who}: `class_weight` needs one array of classes `y`, and no "
+            "`sample_weight` beside it."
+        )
+    labels = np.asarray(data[1])
     if labels.ndim > 1 and labels.shape[-1] > 1:
         labels = labels.argmax(-1)
-    labels = labels.reshape(len(labels), -1)[:, 0].astype(int)
-    table = {int(k): float(v) for k, v in class_weight.items()}
-    return np.array([table.get(int(c), 1.0) for c in labels], "float32")
+    labels = labels.reshape(len(labels), -1)[:, 0].round().astype(int)
+    weights = class_weights(who, class_weight)
+    classes, where = np.unique(labels, return_inverse=True)
+    table = np.array([weights.get(int(c), 1.0) for c in classes], "float32")
+    return (*data, table[where])
 
 
-def _stream(
-    who: str, source: Any, class_weight: Mapping | None, prepare: Callable[[Any], Any]
-) -> Stream:
-    length = _length(source)
+# --- Sources of batches ---------------------------------------------------------------
 
-    def batches() -> Iterator[tuple]:
-        items = source
-        if not hasattr(source, "__iter__"):  # PyDataset: batches by index
-            items = (source[i] for i in range(length or 0))
-        for item in items:
-            yield _batch(who, item, class_weight, prepare)
 
-    restarts = not isinstance(source, Iterator)
-    return Stream(batches, length, restarts, getattr(source, "on_epoch_end", None))
+def _is_numbered(source: Any) -> bool:
+    """Whether batches are asked for by number, as those of a PyDataset are."""
+    by_index = hasattr(source, "__getitem__")
+    return by_index and (
+        hasattr(source, "on_epoch_end") or not hasattr(source, "__iter__")
+    )
 
 
 def _length(source: Any) -> int | None:
+    """How many batches a pass has; None without an end, or when nobody knows."""
     for name in ("num_batches", "__len__"):
-        value = getattr(source, name, None)
         try:
+            value = getattr(source, name, None)
             value = value() if callable(value) else value
         except (TypeError, NotImplementedError):
             continue
         if value is not None:
-            return int(value)
+            return int(value) if value < ENDLESS else None
     return None
 
 
-def _batch(
-    who: str, item: Any, class_weight: Mapping | None, prepare: Callable[[Any], Any]
-) -> tuple:
-    """One batch as `(x,)`, `(x, y)` or `(x, y, weight)` of arrays."""
-    item = item if isinstance(item, tuple) else (item,)
-    if not 1 <= len(item) <= 3:
-        raise ValueError(
-            f"{who}: a batch must be x, (x, y) or (x, y, sample_weight), not "
-            f"{len(item)} items."
-        )
-    names = ("x", "y", "sample_weight")
-    item = _numpy(item)
-    item = (prepare(item[0]), *item[1:])
-    data = [_columns(who, n, v) for n, v in zip(names, item, strict=False)]
-    if class_weight is not None and len(data) == 2:
-        data.append(class_weights_of(who, data[1], class_weight))
-    _count_rows(who, tuple(data))
-    return tuple(data)
+def _tell(source: Any, hook: str) -> None:
+    call = getattr(source, hook, None)
+    if call is not None:
+        call()
 
 
-def _numpy(value: Any) -> Any:
-    """Tensors of other frameworks (a torch or tf batch) as NumPy arrays."""
-    return map_structure(
-        lambda x: x.numpy() if hasattr(x, "numpy") and not _is_array(x) else x, value
-    )
+def _sketch(structure: Any) -> str:
+    text = str(structure).removeprefix("PyTreeDef(").removesuffix(")")
+    return text.replace("*", "array")
 
 
-def _is_array(x: Any) -> bool:
-    return isinstance(x, np.ndarray | jax.Array)
+def _fits(found: np.dtype, wanted: np.dtype) -> bool:
+    """Whether numbers of one format can be given in the other."""
+    if dtypes.is_float(wanted):
+        return found.kind != "c"
+    return bool(np.can_cast(found, wanted))
 
 
 def split(who: str, table: Table, fraction: float) -> tuple[Table, Table]:
@@ -255,14 +324,19 @@ def split(who: str, table: Table, fraction: float) -> tuple[Table, Table]:
 
 def find_nan(data: tuple) -> tuple[str, int] | None:
     """NaN or infinity in a table, in words, and the first row; None without any."""
-    for name, column in zip(("x", "y", "sample_weight"), data, strict=False):
+    for name, column in zip(NAMES, data, strict=False):
         for leaf in leaves(column):
-            if leaf is None or np.asarray(leaf).dtype.kind not in "fV":
+            if leaf is None or not dtypes.is_float(leaf.dtype):
                 continue
-            array = np.asarray(leaf, "float32")
-            if np.isfinite(array.sum(dtype="float64")):
-                continue
-            rows = ~np.isfinite(array.reshape(len(array), -1)).all(-1)
+            if isinstance(leaf, jax.Array):  # It stays on its devices.
+                if bool(jnp.isfinite(leaf).all()):
+                    continue
+                rows = ~np.asarray(jnp.isfinite(leaf.reshape(len(leaf), -1)).all(-1))
+            else:
+                array = np.asarray(leaf, "float32")
+                if np.isfinite(array.sum(dtype="float64")):
+                    continue
+                rows = ~np.isfinite(array.reshape(len(array), -1)).all(-1)
             if rows.any():
                 row = int(rows.argmax())
                 return (

@@ -16,10 +16,12 @@ from typing import Any
 class Interrupts:
     """Turns SIGINT into a KeyboardInterrupt at whole steps only.
 
-    Signals reach the main thread alone, so elsewhere this does nothing.
+    Signals reach the main thread alone, so elsewhere this does nothing. With
+    `together` a first one waits until the processes of a crew have heard of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, together: bool = False) -> None:
+        self._together = together
         self._holding = False
         self._caught: tuple[int, FrameType | None] | None = None
         self._previous: Any = None
@@ -40,7 +42,7 @@ class Interrupts:
             self._installed = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._holding:
+        if self._holding or (self._together and self._caught is None):
             self._caught = (number, frame)
         else:
             self._pass_on(number, frame)
@@ -59,6 +61,15 @@ class Interrupts:
             yield
         finally:
             self._holding = False
-            caught, self._caught = self._caught, None
-            if caught is not None:
-                self._pass_on(*caught)
+            if self._caught is not None and not self._together:
+                self._pass_on(*self.clear())
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an interrupt came that was not delivered."""
+        return self._caught is not None
+
+    def clear(self) -> Any:
+        """Take the interrupt that waits."""
+        caught, self._caught = self._caught, None
+        return caught

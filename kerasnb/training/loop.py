@@ -10,12 +10,15 @@ second: Python runs ten times a second, whatever the speed of a step.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from kerasnb.training.crew import ALONE, Crew
 
 TICK = 0.1  # seconds a chunk should take
 RING = 4096  # logs kept on the device, and so the longest chunk
@@ -41,8 +44,14 @@ class Program:
         index: jax.Array,
         lo: jax.Array,
         hi: jax.Array,
+        *,
+        team: Crew = ALONE,
+        layout: Any = None,
     ) -> tuple[Any, Any]:
-        """Steps `lo` to `hi`; `fresh` are metric values to begin an epoch with."""
+        """Steps `lo` to `hi`; `fresh` are metric values to begin an epoch with.
+
+        A `team` lays out the batch, and `layout` is that of the state.
+        """
         *kept, metrics = state
         begins, initial = fresh
         metrics = [
@@ -55,9 +64,11 @@ class Program:
             batch = jax.tree.map(
                 lambda a: a.at[rows].get(mode="promise_in_bounds"), data
             )
-            logs, new = self._step(state, batch)
+            logs, new = self._step(state, team.batch(batch))
             # The loop wants every dtype to stay as it was.
             new = jax.tree.map(lambda b, a: jnp.asarray(a, b.dtype), state, new)
+            if layout is not None:
+                new = lax.with_sharding_constraint(new, layout)
             ring = jax.tree.map(
                 lambda r, v: lax.dynamic_update_index_in_dim(
                     r, jnp.asarray(v, r.dtype), t - lo, 0
@@ -69,35 +80,41 @@ class Program:
 
         return lax.fori_loop(lo, hi, body, ((*kept, metrics), ring))
 
-    def prepare(self, state: Any, data: Any, batch_size: int, count: int) -> "Chunks":
+    def prepare(
+        self, state: Any, data: Any, batch_size: int, count: int, crew: Crew = ALONE
+    ) -> "Chunks":
         """Compile for this data, unless that was done; the loop's next part."""
-        return self.lower(state, data, batch_size, count)()
+        return self.lower(state, data, batch_size, count, crew)()
 
     def lower(
-        self, state: Any, data: Any, batch_size: int, count: int
+        self, state: Any, data: Any, batch_size: int, count: int, crew: Crew = ALONE
     ) -> Callable[[], "Chunks"]:
         """Trace for this data; calling the result compiles, in whatever thread."""
-        key = (signature((state, data)), batch_size, count)
+        key = (signature((state, data)), batch_size, count, crew.key)
         if key in self._compiled:
             return lambda: Chunks(*self._compiled[key])
-        state, data = _specs(state), _specs(data)
+        state, data = crew.specs(state), crew.specs(data)
         rows = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
         batch = jax.eval_shape(
             lambda data, rows: jax.tree.map(lambda a: a[rows], data), data, rows
         )
         logs, _ = jax.eval_shape(self._step, state, batch)
-        ring = jax.tree.map(
-            lambda v: jax.ShapeDtypeStruct((RING, *v.shape), v.dtype), logs
-        )
-        index = jax.ShapeDtypeStruct((count, batch_size), jnp.int32)
+        ring = jax.tree.map(lambda v: crew.spec((RING, *v.shape), v.dtype), logs)
+        index = crew.spec((count, batch_size), jnp.int32, split=1)
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
         flag = jax.ShapeDtypeStruct((), jnp.bool_)
-        lowered = self._jitted.lower(
+        jitted = self._jitted
+        if crew is not ALONE:
+            # What comes out lies as it went in, so that it can go in again.
+            layouts = _layouts((state, ring))
+            chunk = partial(self._chunk, team=crew, layout=layouts[0])
+            jitted = jax.jit(chunk, donate_argnums=(0, 1), out_shardings=layouts)
+        lowered = jitted.lower(
             state, ring, (flag, state[-1]), data, index, scalar, scalar
         )
 
         def compile() -> Chunks:
-            self._compiled[key] = (lowered.compile(), ring)
+            self._compiled[key] = (compile_once(lowered), ring)
             self.compilations += 1
             return Chunks(*self._compiled[key])
 
@@ -126,7 +143,10 @@ class Chunks:
         """Run steps `lo` to `hi` of `index`; returns the state and the logs by name."""
         ring = self._ring
         if ring is None:
-            ring = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self._ring_spec)
+            ring = jax.tree.map(
+                lambda s: jnp.zeros(s.shape, s.dtype, device=s.sharding),
+                self._ring_spec,
+            )
         self._ring = None
         state, ring = self._executable(
             state,
@@ -204,6 +224,32 @@ class Pace:
                 self._steps = max(1.0, min(float(RING), count * factor))
 
 
+_EXECUTABLES: dict[Any, jax.stages.Compiled] = {}
+KEPT = 64  # executables that wait for another model like theirs
+
+
+def compile_once(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """The executable of a program; an equal program has been compiled already.
+
+    Programs are pure: that of a model serves every model of the same architecture, as
+    clones, the candidates of a search and a cell that is run again make them. What a
+    program holds beside its text (constants, Python functions) is its own.
+    """
+    lowering = getattr(lowered, "_lowering", None)
+    devices = getattr(lowering, "_device_list", None)
+    if devices is None or getattr(lowering, "const_args", True):
+        return lowered.compile()
+    text = lowered.as_text()
+    if "callback" in text:
+        return lowered.compile()
+    key = (text, lowered.in_tree, lowered.out_tree, tuple(devices))
+    executable = _EXECUTABLES.pop(key, None) or lowered.compile()
+    _EXECUTABLES[key] = executable  # The one used last goes last.
+    if len(_EXECUTABLES) > KEPT:
+        _EXECUTABLES.pop(next(iter(_EXECUTABLES)), None)
+    return executable
+
+
 def batches_of(
     rows: int, batch_size: int, order: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -213,8 +259,8 @@ def batches_of(
     return order[:full].reshape(-1, batch_size), order[full:]
 
 
-def _specs(tree: Any) -> Any:
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), tree)
+def _layouts(specs: Any) -> Any:
+    return jax.tree.map(lambda s: s.sharding, specs)
 
 
 def signature(tree: Any) -> Any:

@@ -35,20 +35,26 @@ class Run:
         self.samples = 0
         self.status = "running"
         self.message = ""
+        self.trouble: Any = None  # why the loss is not finite; `training/nonfinite.py`
         # What a backup keeps beside the variables, and restores.
         self.order: np.ndarray | None = None
         self.callbacks: list[Any] = []
+        self.catch_up: Callable[[], None] = lambda: None  # the data, with `epoch`
         self.logs: dict[str, float] = {}
         self.history: dict[str, list[float]] = {}
+        self.epochs_of: dict[str, list[int]] = {}
         self.epoch_index: list[int] = []
         self.learning_rate: float | None = None
         self.listeners: list[Callable[..., None]] = []
+        # What the processes that share this run tell each other between two chunks.
+        self.share: Callable[[Run], None] = lambda run: None
         self.stops_after_epoch = False
         self._requests: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._points: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
         self._started = time.monotonic()
         self._finished: float | None = None
         self._paused_for = 0.0
+        self.validation_seconds = 0.0
         self._last_notice = 0.0
         self._recent: list[tuple[float, int, int]] = []
 
@@ -162,6 +168,7 @@ class Run:
         self.epoch_index.append(self.step)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
+            self.epochs_of.setdefault(name, []).append(epoch)
 
     def note_pause(self, seconds: float) -> None:
         """The loop has waited."""

@@ -9,7 +9,7 @@ any number of them in one compiled program.
 import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -20,14 +20,17 @@ from kerasnb import callbacks as callbacks_room
 from kerasnb import losses as losses_room
 from kerasnb import metrics as metrics_room
 from kerasnb import optimizers as optimizers_room
+from kerasnb import runs
 from kerasnb.core import frontend, settings
 from kerasnb.core.configurable import deserialize, serialize
-from kerasnb.core.errors import check
+from kerasnb.core.errors import check, names_arguments
 from kerasnb.core.graph import KerasTensor, leaves, map_structure, output_spec
 from kerasnb.core.masks import get_mask, set_mask
+from kerasnb.core.placement import gather
 from kerasnb.core.state import bind, functional
 from kerasnb.core.variable import Variable
 from kerasnb.layers.layer import Layer, call_facts, collect_losses
+from kerasnb.training.checks import check_compile, check_counts, check_fit
 from kerasnb.training.compiled import (
     CHOSEN_BY_SHAPE,
     CompiledLoss,
@@ -35,16 +38,19 @@ from kerasnb.training.compiled import (
     add_result,
     output_names,
 )
+from kerasnb.training.crew import crew_of
 from kerasnb.training.data import (
     Stream,
     Table,
     find_nan,
     make_source,
+    pack_x_y_sample_weight,
     split,
     unpack_x_y_sample_weight,
 )
 from kerasnb.training.interrupts import Interrupts
 from kerasnb.training.loop import signature
+from kerasnb.training.nonfinite import Rewind
 from kerasnb.training.run import Run
 from kerasnb.training.work import Work
 
@@ -85,6 +91,7 @@ class Trainer(Layer):
 
     # --- compile ----------------------------------------------------------------------
 
+    @names_arguments
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -121,6 +128,7 @@ class Trainer(Layer):
             "a positive whole number",
         )
         # Everything that can be wrong is looked up before anything changes.
+        check_compile(loss, loss_weights)
         optimizer = optimizers_room.get(optimizer)
         _check_names(loss, losses_room.get)
         _check_names([metrics, weighted_metrics], metrics_room.get)
@@ -270,58 +278,92 @@ class Trainer(Layer):
 
         Returns `(loss, (unscaled_loss, y_pred, non_trainable, metrics))`.
         """
-        loss, (unscaled, y_pred, _, rest, metrics) = self._loss_and_updates(
+        values = (trainable_variables, non_trainable_variables, metrics_variables)
+        cls = type(self)
+
+        def run() -> tuple[Any, Any]:
+            with collect_losses() as added:
+                y_pred = self(x, training=training)
+            with self._losses_are(added + self._regularization()):
+                return self._loss_of(x, y, y_pred, sample_weight, training), y_pred
+
+        if (cls.stateless_call, cls.stateless_compute_loss) == _STATELESS:
+            (loss, y_pred), (_, *new) = self._with_values(run, *values)
+        else:  # A subclass has its own: one after the other, as Keras goes about it.
+            y_pred, rest, added = self.stateless_call(
+                *values[:2], x, return_losses=True, training=training
+            )
+            with self._losses_are(added):
+                loss, (_, *new) = self.stateless_compute_loss(
+                    values[0], rest, values[2], x, y, y_pred, sample_weight, training
+                )
+        scaled = loss
+        if training and self.optimizer is not None and optimizer_variables is not None:
+            with bind(self.optimizer.variables, optimizer_variables):
+                scaled = self.optimizer.scale_loss(loss)
+        return scaled, (loss, y_pred, *new)
+
+    def stateless_compute_loss(
+        self,
+        trainable_variables: list,
+        non_trainable_variables: list,
+        metrics_variables: list,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tuple[Any, tuple[list, list, list]]:
+        """`compute_loss` as a pure function: the loss, the variables' new values."""
+        return self._with_values(
+            lambda: self._loss_of(x, y, y_pred, sample_weight, training),
             trainable_variables,
             non_trainable_variables,
             metrics_variables,
-            (x, y, sample_weight),
-            training,
-            optimizer_variables,
         )
-        return loss, (unscaled, y_pred, rest, metrics)
 
-    def _loss_and_updates(
+    def _with_values(self, fn: Callable[[], Any], *values: list) -> tuple[Any, Any]:
+        """`fn` with values for the variables of each group; what they are after it."""
+        groups = self._groups(training=False)
+        pure = functional(fn, [v for group in groups for v in group])
+        out, new = pure([value for part in values for value in part])
+        ends = np.cumsum([len(group) for group in groups])
+        return out, (new[: ends[0]], new[ends[0] : ends[1]], new[ends[1] :])
+
+    def _loss_of(self, x: Any, y: Any, y_pred: Any, weight: Any, training: bool) -> Any:
+        data = {"x": x, "y": y, "y_pred": y_pred, "sample_weight": weight}
+        # A `compute_loss` that was written for Keras 3.0 does not ask for `training`.
+        known = inspect.signature(self.compute_loss).parameters
+        if "training" in known or any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            data["training"] = training
+        return self.compute_loss(**data)
+
+    @contextmanager
+    def _losses_are(self, losses: list) -> Iterator[None]:
+        """Let `self.losses` be these, those of the call before, for `compute_loss`."""
+        self._losses_override = losses
+        try:
+            yield
+        finally:
+            self._losses_override = None
+
+    def _loss_and_masks(
         self,
         trainable: list,
         rest: list,
         metrics: list,
         data: tuple,
         training: bool,
-        optimizer_values: list | None,
+        slots: list | None,
     ) -> tuple[Any, tuple]:
-        x, y, sample_weight = data
-        groups = (
-            self.trainable_variables,
-            self.non_trainable_variables,
-            self.metrics_variables,
-        )
-
-        def run() -> tuple[Any, Any, Any]:
-            with collect_losses() as added:
-                y_pred = self(x, training=training)
-            self._losses_override = added + self._regularization()
-            try:
-                loss = self.compute_loss(
-                    x=x,
-                    y=y,
-                    y_pred=y_pred,
-                    sample_weight=sample_weight,
-                    training=training,
-                )
-            finally:
-                self._losses_override = None
-            # A mask belongs to the array inside this function; it goes out beside it.
-            return loss, y_pred, map_structure(get_mask, y_pred)
-
-        variables = [v for group in groups for v in group]
-        pure = functional(run, variables)
-        (loss, y_pred, masks), new = pure([*trainable, *rest, *metrics])
-        a, b = len(groups[0]), len(groups[0]) + len(groups[1])
-        scaled = loss
-        if training and self.optimizer is not None and optimizer_values is not None:
-            with bind(self.optimizer.variables, optimizer_values):
-                scaled = self.optimizer.scale_loss(loss)
-        return scaled, (loss, y_pred, masks, new[a:b], new[b:])
+        """The loss for `jax.grad`, and the masks of the outputs beside the updates."""
+        how: dict[str, Any] = {"training": training}
+        if training:
+            how["optimizer_variables"] = slots
+        values = (trainable, rest, metrics)
+        loss, aux = self.compute_loss_and_updates(*values, *data, **how)
+        # A mask belongs to the array inside this function; it goes out beside it.
+        return loss, (*aux, map_structure(get_mask, aux[1]))
 
     def _metrics_step(
         self, metrics: list, loss: Any, y_pred: Any, masks: Any, data: tuple
@@ -334,7 +376,8 @@ class Trainer(Layer):
 
         def run() -> dict[str, Any]:
             rows = next(a.shape[0] for a in leaves(x) if a is not None)
-            self._loss_tracker.update_state(loss, sample_weight=rows)
+            if self._loss_tracker in self.metrics:  # unless a subclass lists its own
+                self._loss_tracker.update_state(loss, sample_weight=rows)
             return self.compute_metrics(x, y, y_pred, sample_weight)
 
         return functional(run, self.metrics_variables)(metrics)
@@ -343,9 +386,9 @@ class Trainer(Layer):
         """One step of training, as a pure function."""
         trainable, rest, slots, metrics = state
         data = unpack_x_y_sample_weight(data)
-        gradient = jax.value_and_grad(self._loss_and_updates, has_aux=True)
+        gradient = jax.value_and_grad(self._loss_and_masks, has_aux=True)
         (_, aux), grads = gradient(trainable, rest, metrics, data, True, slots)
-        loss, y_pred, masks, rest, metrics = aux
+        loss, y_pred, rest, metrics, masks = aux
         trainable, slots = self.optimizer.stateless_apply(slots, grads, trainable)
         logs, metrics = self._metrics_step(metrics, loss, y_pred, masks, data)
         return logs, (trainable, rest, slots, metrics)
@@ -354,8 +397,8 @@ class Trainer(Layer):
         """One step of evaluation, as a pure function."""
         trainable, rest, metrics = state
         data = unpack_x_y_sample_weight(data)
-        loss, aux = self._loss_and_updates(trainable, rest, metrics, data, False, None)
-        _, y_pred, masks, rest, metrics = aux
+        _, aux = self._loss_and_masks(trainable, rest, metrics, data, False, None)
+        loss, y_pred, rest, metrics, masks = aux
         logs, metrics = self._metrics_step(metrics, loss, y_pred, masks, data)
         return logs, (trainable, rest, metrics)
 
@@ -367,6 +410,7 @@ class Trainer(Layer):
 
     # --- fit --------------------------------------------------------------------------
 
+    @names_arguments
     def fit(
         self,
         x: Any = None,
@@ -392,8 +436,17 @@ class Trainer(Layer):
         `(x, y)`. In a notebook the training draws itself; interrupting it keeps
         everything learned so far and returns the history.
         """
+        given, began = locals(), time.monotonic()
         self._check_compiled("fit", needs_optimizer=True)
-        _check_counts(epochs=epochs, batch_size=batch_size)
+        check_counts(
+            "fit",
+            epochs=epochs,
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+        )
+        check_fit(initial_epoch, verbose, validation_split, validation_freq)
         most = settings.limited(epochs, settings.max_epochs(), "epochs")
         epochs = most if most is not None else epochs
         source = self._source("fit", x, y, sample_weight, class_weight)
@@ -420,7 +473,7 @@ class Trainer(Layer):
         if validation is not None:
             check_work = Work(
                 self,
-                "fit",
+                "fit, validation data",
                 validation,
                 validation_batch_size or batch_size,
                 validation_steps,
@@ -436,7 +489,10 @@ class Trainer(Layer):
             work.steps_per_epoch,
             self._curves(),
         )
+        run.share = work.share
         self.run = run
+        if not work.crew.first:
+            verbose = 0
         watched = verbose == "auto" and frontend.display_mode() in ("widget", "html")
         hooks = callbacks
         if not isinstance(callbacks, callbacks_room.CallbackList):
@@ -450,11 +506,24 @@ class Trainer(Layer):
                 steps=work.steps_per_epoch,
             )
         run.callbacks = hooks.callbacks
+        careful = any(getattr(c, "goes_back", False) for c in hooks.callbacks)
+        work.rewind = Rewind(self, run, careful)
+
+        def catch_up() -> None:
+            passed = range(initial_epoch, run.epoch)
+            work.catch_up(len(passed))
+            if check_work is not None:
+                check_work.catch_up(sum(_is_due(e, validation_freq) for e in passed))
+
+        run.catch_up = catch_up
         if watched:
             frontend.notebook("panel").watch(run)
         self.stop_training = False
+        sources = {"training": source, "validation": validation}
+        preparing = time.monotonic() - began
         try:
-            with Interrupts() as interrupts:
+            runs.begin(self, run, given, sources, preparing)
+            with Interrupts(work.crew.several) as interrupts:
                 for part in (work, check_work):
                     if part is not None:
                         part.interrupts = interrupts
@@ -466,6 +535,7 @@ class Trainer(Layer):
                 raise
         except BaseException as error:
             run.finish("failed", f"{type(error).__name__}: {error}")
+            work.crew.fail()
             raise
         return self.history
 
@@ -485,7 +555,9 @@ class Trainer(Layer):
             hooks.on_epoch_begin(epoch)
             logs = work.run_epoch(run, hooks)
             if validation is not None and _is_due(epoch, validation_freq):
+                began = time.monotonic()
                 found = validation.run_whole(hooks, lambda: self._notice(run))
+                run.validation_seconds += time.monotonic() - began
                 logs |= {f"val_{name}": value for name, value in found.items()}
             logs = {name: logs[name] for name in sorted(logs)}
             run.note_epoch(epoch, logs)
@@ -497,6 +569,7 @@ class Trainer(Layer):
         # Averaged weights, where the optimizer keeps some, take their place.
         self.optimizer.finalize_variable_values(self.trainable_variables)
         hooks.on_train_end(logs)
+        run.share(run)
         early = run.epoch < run.epochs
         run.finish("stopped" if early else "finished", self._why_stopped(run))
 
@@ -524,6 +597,7 @@ class Trainer(Layer):
                     run.stops_after_epoch = True
                 elif what == "learning_rate" and self.optimizer is not None:
                     self.optimizer.learning_rate = value
+            run.share(run)
             if run.status != "paused":
                 return
             began = time.monotonic()
@@ -538,23 +612,18 @@ class Trainer(Layer):
         if data is None:
             return None
         if isinstance(data, list | tuple):
-            check(
-                2 <= len(data) <= 3,
-                "fit",
-                "validation_data",
-                data,
-                "(x, y) or (x, y, sample_weight)",
-            )
-            return self._source("fit", *data)
-        return self._source("fit", data)
+            if not 2 <= len(data) <= 3:
+                raise ValueError(
+                    "fit: `validation_data` must be (x, y) or (x, y, sample_weight), "
+                    f"not a {type(data).__name__} of {len(data)}."
+                )
+            return self._source("fit, validation data", *data)
+        return self._source("fit, validation data", data)
 
     def _check_data(self, work: Work) -> None:
-        """Look at the data once before training: targets in range, no NaN."""
+        """Look for NaN in the data once before training."""
         if not isinstance(work.source, Table):
             return
-        _, y, _ = unpack_x_y_sample_weight(work.source.data)
-        if self._compile_loss is not None and y is not None:
-            self._compile_loss.check_targets(y, work.y_spec)
         found = find_nan(work.source.data)
         if found is not None and not np.isfinite(work.loss_around(found[1])):
             raise ValueError(
@@ -564,6 +633,7 @@ class Trainer(Layer):
 
     # --- evaluate, predict, single batches --------------------------------------------
 
+    @names_arguments
     def evaluate(
         self,
         x: Any = None,
@@ -583,15 +653,18 @@ class Trainer(Layer):
         for name in kwargs:
             raise ValueError(f"evaluate has no argument `{name}`.")
         self._check_compiled("evaluate")
+        check_counts("evaluate", batch_size=batch_size, steps=steps)
         source = self._source("evaluate", x, y, sample_weight)
         work = Work(self, "evaluate", source, batch_size, steps, training=False)
         work.prepare()
+        verbose = verbose if work.crew.first else 0
         hooks = self._hooks(callbacks, verbose, work.steps_per_epoch)
-        with Interrupts() as interrupts:
+        with Interrupts(work.crew.several) as interrupts:
             work.interrupts = interrupts
             logs = work.run_whole(hooks)
         return logs if return_dict else self._flat(logs)
 
+    @names_arguments
     def predict(
         self,
         x: Any,
@@ -601,10 +674,17 @@ class Trainer(Layer):
         callbacks: Any = None,
     ) -> Any:
         """The outputs for the given inputs, as NumPy arrays."""
-        _check_counts(batch_size=batch_size)
+        check_counts("predict", batch_size=batch_size, steps=steps)
         source = self._source("predict", x)
         steps = settings.limited(steps, settings.max_steps_per_epoch(), "steps")
-        hooks = self._hooks(callbacks, verbose, None)
+        crew = crew_of(self.variables)
+        if isinstance(source, Table):
+            source, batch_size = crew.table(source, batch_size or 32)
+            count: int | None = source.batch_count(batch_size)
+        else:
+            count = source.length
+        count = min((n for n in (count, steps) if n), default=None)
+        hooks = self._hooks(callbacks, verbose if crew.first else 0, count)
         step = self._predict_program(source)
         outputs: list[Any] = []
         hooks.on_predict_begin()
@@ -612,18 +692,19 @@ class Trainer(Layer):
             if steps is not None and i >= steps:
                 break
             hooks.on_predict_batch_begin(i)
-            out, _ = step(self._values(), batch)
+            out, _ = step(self._values(), crew.batch(batch))
             outputs.append(out)
             hooks.on_predict_batch_end(i, {"outputs": out})
         hooks.on_predict_end()
         if not outputs:
             raise ValueError("predict: `x` gave no batches; there is nothing to do.")
         return map_structure(
-            lambda *parts: np.concatenate([np.asarray(p) for p in parts]),
+            lambda *parts: np.concatenate([gather(p) for p in parts]),
             outputs[0],
             *outputs[1:],
         )
 
+    @names_arguments
     def train_on_batch(
         self,
         x: Any,
@@ -632,11 +713,12 @@ class Trainer(Layer):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """One training step on one batch; the metrics go on from where they were."""
+        """One training step on one batch; the metrics begin anew, as in Keras."""
         self._check_compiled("train_on_batch", needs_optimizer=True)
         table = self._source("train_on_batch", x, y, sample_weight, class_weight)
         return self._on_batch("train_on_batch", table, True, return_dict)
 
+    @names_arguments
     def test_on_batch(
         self,
         x: Any,
@@ -644,18 +726,19 @@ class Trainer(Layer):
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Evaluate one batch; the metrics go on from where they were."""
+        """Evaluate one batch; the metrics begin anew, as in Keras."""
         self._check_compiled("test_on_batch")
         table = self._source("test_on_batch", x, y, sample_weight)
         return self._on_batch("test_on_batch", table, False, return_dict)
 
+    @names_arguments
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
         table: Any = self._source("predict_on_batch", x)
         _check_is_batch("predict_on_batch", table)
         step = self._predict_program(table)
-        out, _ = step(self._values(), table.data)
-        return map_structure(np.asarray, out)
+        out, _ = step(self._values(), crew_of(self.variables).batch(table.data))
+        return map_structure(gather, out)
 
     def _on_batch(self, who: str, table: Any, training: bool, return_dict: bool) -> Any:
         _check_is_batch(who, table)
@@ -667,9 +750,12 @@ class Trainer(Layer):
         return logs if return_dict else self._flat(logs)
 
     def _flat(self, logs: Mapping[str, Any]) -> Any:
-        """The logs as a list: the loss, the losses of outputs, the metrics as given."""
-        names = [name for name in self.get_metrics_result() if name in logs]
-        names += [name for name in logs if name not in names]
+        """The logs as a list: the metrics as given, the others by name, as in Keras.
+
+        The metrics of several outputs are among the others: `kind_accuracy`.
+        """
+        names = [metric.name for metric in self.metrics if metric.name in logs]
+        names += sorted(name for name in logs if name not in names)
         return logs[names[0]] if len(names) == 1 else [logs[name] for name in names]
 
     def _values(self) -> tuple[list, ...]:
@@ -678,11 +764,27 @@ class Trainer(Layer):
 
     def _predict_program(self, source: Table | Stream) -> Callable:
         if not self.built:
-            self._build_from(next(_batches(source, 1))[0])
+            if isinstance(source, Stream):
+                self._build_from(source.peek()[0])
+            else:
+                self._build_from(next(_batches(source, 1))[0])
+        crew = crew_of(self.variables)
+        crew.lay_out(self.variables)
         if self.run_eagerly:
-            return self.predict_step
+            return self._step("predict_step")
         # A fresh function: what is compiled for an equal one would be taken for this.
-        return self._program("predict", lambda: jax.jit(partial(self.predict_step)))
+        kind = f"predict {crew.key}"
+        return self._program(kind, lambda: jax.jit(self._step("predict_step")))
+
+    def _step(self, name: str) -> Callable:
+        """A step that takes a batch as sources hold it: a tuple, of `x` alone too."""
+        step = getattr(self, name)
+
+        def run(state: State, batch: tuple) -> tuple:
+            alone = len(batch) == 1
+            return step(state, pack_x_y_sample_weight(*batch) if alone else batch)
+
+        return run
 
     def _hooks(self, callbacks: Any, verbose: Any, steps: int | None) -> Any:
         if isinstance(callbacks, callbacks_room.CallbackList):
@@ -768,12 +870,13 @@ class Trainer(Layer):
 
     def _groups(self, training: bool) -> tuple[list[Variable], ...]:
         """The variables that a step's state is made of, in its order."""
-        variables = self.variables
-        trainable = [v for v in variables if v.trainable] if self.trainable else []
-        trained = set(map(id, trainable))
-        rest = [v for v in variables if id(v) not in trained]
         slots = [list(self.optimizer.variables)] if training else []
-        return (trainable, rest, *slots, self.metrics_variables)
+        return (
+            list(self.trainable_variables),
+            list(self.non_trainable_variables),
+            *slots,
+            self.metrics_variables,
+        )
 
     def _program(self, kind: str, make: Callable[[], Any]) -> Any:
         """The compiled program of a kind, made anew when the variables have changed."""
@@ -787,16 +890,8 @@ class Trainer(Layer):
         return self._programs[key]
 
 
-def _check_counts(**counts: Any) -> None:
-    for name, value in counts.items():
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        check(
-            value is None or (whole and value > 0),
-            "fit" if name == "epochs" else None,
-            name,
-            value,
-            "a positive whole number",
-        )
+# What `compute_loss_and_updates` may do at one go, unless a subclass has its own.
+_STATELESS = (Trainer.stateless_call, Trainer.stateless_compute_loss)
 
 
 def _check_names(given: Any, find: Callable[[str], Any]) -> None:
@@ -825,7 +920,12 @@ def _placeholders(x: Any) -> Any:
 
 def _batches(source: Table | Stream, batch_size: int) -> Iterator[tuple]:
     if isinstance(source, Stream):
-        yield from source.batches()
+        source.peek()
+        source.begin_epoch()
+        for batch in source.batches():
+            # The caller may use its arrays again before they are read.
+            yield jax.tree.map(jnp.array, batch)
+        source.end_epoch()
         return
     for start in range(0, source.rows, batch_size):
         yield source.take(slice(start, start + batch_size))

@@ -1,8 +1,11 @@
 """One pass over the data: chunks of compiled steps, and Python's turn between them."""
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,17 +15,20 @@ import numpy as np
 from kerasnb.core import settings
 from kerasnb.core.graph import leaves
 from kerasnb.core.state import bind
+from kerasnb.training.checks import check_batch
+from kerasnb.training.crew import crew_of
 from kerasnb.training.data import Stream, Table
+from kerasnb.training.feed import Block, Feed
 from kerasnb.training.interrupts import Interrupts
 from kerasnb.training.loop import Pace, Program, StepByStep, batches_of
 from kerasnb.training.memory import keep_buffers
+from kerasnb.training.nonfinite import Rewind
 from kerasnb.training.run import Run
 
 if TYPE_CHECKING:
     from kerasnb.training.trainer import Trainer
 
-STREAM_BLOCK = 16  # batches of a stream that wait for one another, at most
-STREAM_WAIT = 0.1  # seconds they wait, at most
+Blocks = Generator[tuple, None, None]
 
 
 class Work:
@@ -39,19 +45,34 @@ class Work:
         training: bool,
         shuffle: bool = False,
     ) -> None:
+        data = source.data if isinstance(source, Table) else source.peek()
+        self.crew = crew_of([*trainer.variables, *trainer.metrics_variables], data)
+        if isinstance(source, Table):
+            batch_size = min(batch_size or 32, source.rows)
+            source, batch_size = self.crew.table(source, batch_size)
         self.trainer, self.who, self.source = trainer, who, source
         self.training, self.shuffle = training, shuffle
         self.interrupts = Interrupts()
+        self.rewind: Rewind | None = None
         self.batch_size = 0
         self.y_spec: Any = None
         self._pace = Pace()
         self._data: Any = None
         self._iterator: Iterator | None = None
+        self._goes_on = training and steps is not None
+        self._passed = False
+        self._skip = 0
         self._partial: Any = None
         if isinstance(source, Table):
-            self.batch_size = min(batch_size or 32, source.rows)
+            self.batch_size = batch_size or 32
             every = source.batch_count(self.batch_size)
             count: int | None = min(every, steps or every)
+            if steps is not None and steps > every:
+                warnings.warn(
+                    f"{who}: {steps} steps were asked for and the data has "
+                    f"{every} batches of {self.batch_size}; the epoch ends with them.",
+                    stacklevel=3,
+                )
         else:
             count = steps if steps is not None else source.length
         limit = settings.max_steps_per_epoch()
@@ -66,25 +87,41 @@ class Work:
         if isinstance(source, Table):
             first = source.take(slice(0, self.batch_size))
         else:
-            first = self._peek()
+            first = source.peek()
+            self.batch_size = len(next(a for a in leaves(first[0]) if a is not None))
         self.y_spec = self.trainer._prepare(first)
+        whole = source.data if isinstance(source, Table) else first
+        check_batch(self.trainer, self.who, whole, self.y_spec)
         self._groups = self.trainer._groups(self.training)
-        self._fresh = self.trainer._program("fresh metrics", self._fresh_metrics)
-        step = self.trainer.train_step if self.training else self.trainer.test_step
+        self.crew.lay_out([v for group in self._groups for v in group])
+        self._fresh = self.trainer._program(
+            f"fresh metrics {self.crew.key}",
+            lambda: self.crew.data(self._fresh_metrics()),
+        )
+        step = self.trainer._step("train_step" if self.training else "test_step")
         kind = StepByStep if self.trainer.run_eagerly else Program
         self._program = self.trainer._program(
             f"{'train' if self.training else 'test'}", lambda: kind(step)
         )
         if not isinstance(source, Table):
             return
-        self._data = jax.tree.map(jnp.asarray, source.data)
+        self.crew.check_equal(
+            self.who,
+            rows=source.rows,
+            batch_size=self.batch_size,
+            steps=self.steps_per_epoch,
+        )
+        self._data = self.crew.data(source.data)
         full, rest = divmod(source.rows, self.batch_size)
         self._full = self._program.prepare(
-            self._state(), self._data, self.batch_size, full
+            self._state(), self._data, self.batch_size, full, self.crew
         )
         if rest:
-            compile_later = self._program.lower(self._state(), self._data, rest, 1)
-            if full > 1:  # The first epoch can go on while the odd last batch compiles.
+            compile_later = self._program.lower(
+                self._state(), self._data, rest, 1, self.crew
+            )
+            # The first epoch can go on while the odd last batch compiles.
+            if full > 1 and not self.crew.several:
                 pool = ThreadPoolExecutor(1, "kerasnb-compile")
                 self._partial = pool.submit(compile_later)
                 pool.shutdown(wait=False)
@@ -99,20 +136,6 @@ class Work:
             for metric in metrics:
                 metric.reset_state()
             return [jnp.array(frame.values[v]) for v in variables]
-
-    def _peek(self) -> tuple:
-        """The first batch of a stream, which stays the first."""
-        source = self.source
-        assert isinstance(source, Stream)
-        iterator = source.batches()
-        first = next(iterator, None)
-        if first is None:
-            raise ValueError(
-                f"{self.who}: `x` is empty; there is nothing to compute on."
-            )
-        self.batch_size = len(next(a for a in leaves(first[0]) if a is not None))
-        self._iterator = _chain(first, iterator)
-        return first
 
     def _state(self) -> tuple[list, ...]:
         return tuple([v.box for v in group] for group in self._groups)
@@ -152,9 +175,9 @@ class Work:
         return logs
 
     def run_single(self) -> dict[str, Any]:
-        """All rows as one batch, without beginning the metrics anew."""
-        index = jnp.arange(self.batch_size, dtype=jnp.int32)[None]
-        return _logs_at(self._chunk(self._full, self._data, index, 0, 1, False), -1)
+        """All rows as one batch."""
+        index = self.crew.index(np.arange(self.batch_size, dtype=np.int32)[None])
+        return _logs_at(self._chunk(self._full, self._data, index, 0, 1, True), -1)
 
     def _pass_over(
         self,
@@ -175,32 +198,38 @@ class Work:
         skipped = 0 if run is None else run.step_in_epoch
         if run is not None and skipped:
             logs = dict(run.logs)
-        for chunks, data, index, lo, hi in self._blocks(run):
-            at = lo + min(hi - lo, max(0, skipped - done))
-            done += at - lo
-            while at < hi:
-                left = hi - at
-                if single:
-                    count = min(self.trainer.steps_per_execution, left)
-                    begin_hook(done)
-                else:
-                    count = self._pace.steps(left)
-                began = time.perf_counter()
-                curves = self._chunk(
-                    chunks, data, index, at, at + count, begins=done == 0
-                )
-                self._pace.learn(count, time.perf_counter() - began)
-                logs = _logs_at(curves, -1)
-                first = done
-                at += count
-                done += count
-                note(count, count * index.shape[1], curves)
-                if single:
-                    end_hook(done - 1, logs)
-                elif replay:
-                    hooks.replay(phase, first, count, curves)
-                if turn():
+        if skipped and isinstance(self.source, Stream):
+            done = skipped  # Its batches begin after them.
+        with closing(self._blocks(run)) as blocks:
+            for chunks, data, index, lo, hi in blocks:
+                at = lo + min(hi - lo, max(0, skipped - done))
+                done += at - lo
+                if lo == hi and turn():
                     return logs
+                while at < hi:
+                    left = hi - at
+                    if single:
+                        count = min(self.trainer.steps_per_execution, left)
+                        begin_hook(done)
+                    else:
+                        count = self._pace.steps(left)
+                    count = self.crew.agree(count, self.interrupts)
+                    began = time.perf_counter()
+                    curves = self._chunk(
+                        chunks, data, index, at, at + count, begins=done == 0
+                    )
+                    self._pace.learn(count, time.perf_counter() - began)
+                    logs = _logs_at(curves, -1)
+                    first = done
+                    at += count
+                    done += count
+                    note(count, count * index.shape[1], curves)
+                    if single:
+                        end_hook(done - 1, logs)
+                    elif replay:
+                        hooks.replay(phase, first, count, curves)
+                    if turn():
+                        return logs
         if not done:
             raise ValueError(
                 f"{self.who}: the data ran out before the first batch of an epoch. "
@@ -212,68 +241,153 @@ class Work:
     def _chunk(
         self, chunks: Any, data: Any, index: Any, lo: int, hi: int, begins: bool
     ) -> dict[str, np.ndarray]:
+        state, chunk = self._state(), (data, index, lo, hi, begins, self._fresh)
+        if self.rewind is not None:
+            self.rewind.before(state, chunks, *chunk)
         with self.interrupts.held():
-            state, ring = chunks.run(
-                self._state(), data, index, lo, hi, begins, self._fresh
-            )
+            state, ring = chunks.run(state, *chunk)
             self._store(state)
-        return chunks.read(ring, hi - lo)
+        curves = chunks.read(ring, hi - lo)
+        if self.rewind is not None:
+            self.rewind.after(state, curves)
+        return curves
 
     # --- Where batches come from ------------------------------------------------------
 
-    def _blocks(self, run: Run | None) -> Iterator[tuple]:
+    def _blocks(self, run: Run | None) -> Blocks:
         """`(chunks, data, index, lo, hi)`: batches that one program can run through."""
         if isinstance(self.source, Table):
             return self._table_blocks(self.source, run)
-        return self._stream_blocks(self.source)
+        return self._stream_blocks(self.source, run)
 
-    def _table_blocks(self, table: Table, run: Run | None) -> Iterator[tuple]:
+    def _table_blocks(self, table: Table, run: Run | None) -> Blocks:
+        every = table.batch_count(self.batch_size)
+        steps, first = min(every, self.steps_per_epoch or every), 0
         order = None
+        if run is not None:
+            # Short epochs go on where the last one ended, until all rows were seen.
+            epoch = run.epoch - run._initial_epoch
+            first = epoch % -(-every // steps) * steps
         if self.shuffle:
-            order = run.order if run is not None and run.step_in_epoch else None
+            if run is not None and (run.step_in_epoch or first):
+                order = run.order
             if order is None:
                 order = np.random.permutation(table.rows).astype(np.int32)
+                order = self.crew.order(order)
         if run is not None:
             run.order = order
         full, rest = batches_of(table.rows, self.batch_size, order)
-        steps = table.batch_count(self.batch_size)
-        steps = min(steps, self.steps_per_epoch or steps)
-        if len(full):
-            index = jnp.asarray(full)
-            yield self._full, self._data, index, 0, min(len(full), steps)
-        if len(rest) and steps > len(full):
+        last = min(first + steps, every)
+        if first < len(full):
+            index = self.crew.index(full)
+            yield self._full, self._data, index, first, min(len(full), last)
+        if len(rest) and last > len(full):
             if isinstance(self._partial, Future):
                 self._partial = self._partial.result()
-            yield self._partial, self._data, jnp.asarray(rest[None]), 0, 1
+            yield self._partial, self._data, self.crew.index(rest[None]), 0, 1
 
-    def _stream_blocks(self, stream: Stream) -> Iterator[tuple]:
+    def _stream_blocks(self, stream: Stream, run: Run | None) -> Blocks:
+        crew, several = self.crew, self.crew.several
         left = self.steps_per_epoch
-        iterator = self._iterator
-        if iterator is None:
-            iterator = stream.batches()
-        while left is None or left > 0:
-            most = STREAM_BLOCK if left is None else min(STREAM_BLOCK, left)
-            group = _gather(iterator, most)
-            if not group:
-                break
-            for same in _by_shape(group):
-                data, rows = _stack(same, STREAM_BLOCK)
-                data = jax.tree.map(jnp.asarray, data)
-                index = np.arange(STREAM_BLOCK * rows, dtype=np.int32)
-                chunks = self._program.prepare(self._state(), data, rows, STREAM_BLOCK)
-                yield (
-                    chunks,
-                    data,
-                    jnp.asarray(index.reshape(STREAM_BLOCK, rows)),
-                    0,
-                    len(same),
-                )
-            left = None if left is None else left - len(group)
-        # An iterator without an end goes on next epoch from where it is.
-        keep = self.steps_per_epoch is not None and stream.length is None
-        self._iterator = iterator if keep or not stream.restarts else None
-        if stream.on_epoch_end is not None:
-            stream.on_epoch_end()
+        if left is not None and run is not None:
+            left -= run.step_in_epoch
+
+        def place(array: Any) -> Any:
+            own = crew.key is None and isinstance(array, np.ndarray)
+            return jax.device_put(array) if own else crew.data(array)
+
+        stream.begin_epoch()
+        batches, taken = self._next_pass(stream, run), 0
+        ready: dict[Any, tuple] = {}
+        with Feed(batches, left, _as_it_is if several else place, several) as feed:
+            for block in feed:
+                if block is None:
+                    if not several:
+                        yield None, None, None, 0, 0  # Python's turn meanwhile.
+                    continue
+                if not (count := crew.fewest(block.count, self.interrupts)):
+                    break
+                key = str(block.key)
+                data = block.data
+                if several:
+                    data, index = crew.block(data, block.rows, block.size)
+                    ready[key] = self._ready(block, data, index, taken, ready)
+                elif key not in ready:
+                    order = np.arange(block.size * block.rows, dtype=np.int32)
+                    index = crew.index(order.reshape(block.size, block.rows))
+                    ready[key] = self._ready(block, data, index, taken, ready)
+                yield ready[key][0], data, ready[key][1], 0, count
+                taken += count
+            else:
+                crew.fewest(0, self.interrupts)
+        if feed.ended and taken and left is not None and taken < left:
+            warnings.warn(
+                f"{self.who}: the data ended after {taken} of the {left} batches of "
+                "this epoch, which ends here; pass data that repeats itself, or ask "
+                "for fewer steps.",
+                stacklevel=2,
+            )
+        # Data goes on where it is when an epoch has a number of steps of its own.
+        if (self._goes_on or not stream.restarts) and not feed.ended:
+            self._iterator = batches
+        stream.end_epoch()
+
+    def _ready(
+        self, block: Block, data: Any, index: Any, number: int, earlier: Any
+    ) -> tuple:
+        """The program for such blocks, and the numbers of their rows."""
+        try:
+            chunks = self._program.prepare(
+                self._state(), data, index.shape[1], block.size, self.crew
+            )
+        except (TypeError, ValueError) as error:
+            if not earlier:
+                raise
+            raise ValueError(
+                f"{self.who}: batch {number} of this epoch has arrays of the shapes "
+                f"{[shape for shape, _ in block.key]}, unlike those before it. {error}"
+            ) from error
+        return chunks, index
+
+    def _next_pass(self, stream: Stream, run: Run | None) -> Iterator[tuple]:
+        """The batches from the beginning, or from where the last epoch ended."""
+        resumed = run is not None and run.step > 0 and not self._passed
+        self._passed = True
+        batches, self._iterator = self._iterator, None
+        if batches is not None:
+            if not stream.restarts or stream.length is not None:
+                return batches
+            first = next(batches, None)
+            if first is not None:
+                return itertools.chain([first], batches)
+        skip, self._skip, seed = self._skip, 0, 0
+        if run is not None and resumed:
+            skip = run.step_in_epoch
+            if self._goes_on or not stream.restarts:
+                skip = run.step
+                if stream.restarts and stream.length:
+                    skip %= stream.length
+        if stream.numbered:
+            order = run.order if run is not None and skip else None
+            seed = np.random.randint(2**31) if order is None else int(order[0])
+            seed = int(self.crew.order(np.array([seed], np.int32))[0])
+            if run is not None:
+                run.order = np.array([seed])
+        return stream.batches(seed, self.shuffle, skip, anew=resumed)
+
+    def catch_up(self, passes: int) -> None:
+        """Tell the data of the passes that a resumed run has behind it."""
+        if not isinstance(self.source, Stream):
+            return
+        for _ in range(passes):
+            self.source.begin_epoch()
+            self.source.end_epoch()
+        if not self.training and not self.source.restarts:
+            self._skip = passes * (self.steps_per_epoch or 0)
+
+    def share(self, run: Run) -> None:
+        """Let all processes do what was asked of the first."""
+        self.crew.share(self.interrupts, self.trainer, run)
 
     def loss_around(self, row: int) -> float:
         """The loss of the batch that begins with `row`; nothing changes."""
@@ -282,7 +396,7 @@ class Work:
         rows = np.arange(row, row + self.batch_size) % table.rows
         groups = self.trainer._groups(training=False)
         state = tuple([v.box for v in group] for group in groups)
-        logs, _ = jax.jit(self.trainer.test_step)(state, table.take(rows))
+        logs, _ = jax.jit(self.trainer._step("test_step"))(state, table.take(rows))
         return float(logs["loss"])
 
 
@@ -290,39 +404,5 @@ def _logs_at(curves: dict[str, np.ndarray], i: int) -> dict[str, Any]:
     return {k: float(v[i]) if v.ndim == 1 else v[i] for k, v in curves.items()}
 
 
-def _chain(first: Any, rest: Iterator) -> Iterator:
-    yield first
-    yield from rest
-
-
-def _gather(iterator: Iterator, most: int) -> list[tuple]:
-    """Up to `most` batches, fewer when they come slowly."""
-    began = time.monotonic()
-    group: list[tuple] = []
-    while len(group) < most and (not group or time.monotonic() - began < STREAM_WAIT):
-        batch = next(iterator, None)
-        if batch is None:
-            break
-        group.append(batch)
-    return group
-
-
-def _by_shape(group: list[tuple]) -> Iterator[list[tuple]]:
-    """Runs of batches with equal shapes."""
-    same: list[tuple] = []
-    shape = None
-    for batch in group:
-        found = [a.shape for a in leaves(batch) if a is not None]
-        if same and found != shape:
-            yield same
-            same = []
-        shape = found
-        same.append(batch)
-    yield same
-
-
-def _stack(batches: list[tuple], count: int) -> tuple[Any, int]:
-    """Batches of one shape under one another, filled up to `count` of them."""
-    padded = batches + [batches[-1]] * (count - len(batches))
-    data = jax.tree.map(lambda *parts: np.concatenate(parts), *padded)
-    return data, len(next(a for a in leaves(batches[0]) if a is not None))
+def _as_it_is(data: Any) -> Any:
+    return data

@@ -14,7 +14,14 @@ class PyDataset:
     """Batches by number: write `__getitem__(index)` and `__len__` (or `num_batches`).
 
     An item is a whole batch, `x` or `(x, y)` or `(x, y, sample_weight)`. `fit` asks for
-    each once per epoch, and calls `on_epoch_begin` and `on_epoch_end`.
+    each once per epoch, in an order that is drawn anew each time unless `shuffle=False`
+    (and once more for the first, to see what it looks like), and calls
+    `on_epoch_begin` and `on_epoch_end`.
+
+    With several `workers` up to `max_queue_size` batches are in the making at a time:
+    in threads, or with `use_multiprocessing` in processes, which begin each epoch with
+    a copy of the dataset as it is then, draw the same random numbers for the same
+    batch whoever makes it, and must leave JAX alone.
 
     >>> class Squares(PyDataset):
     ...     def __len__(self):

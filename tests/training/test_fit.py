@@ -249,7 +249,8 @@ def test_batches_from_iterables_train_like_arrays(kind):
     keras.utils.set_random_seed(5)
     model = stack(keras)
     steps = 3 if kind == "generator" else None
-    streamed = model.fit(source, epochs=2, steps_per_epoch=steps, verbose=0)
+    options = {"epochs": 2, "steps_per_epoch": steps, "shuffle": False, "verbose": 0}
+    streamed = model.fit(source, **options)
     keras.utils.set_random_seed(5)
     other = stack(keras)
     whole = other.fit(X[:48], Y[:48], 16, epochs=2, shuffle=False, verbose=0)
