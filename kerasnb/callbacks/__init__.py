@@ -11,6 +11,7 @@ from kerasnb.callbacks.control import TerminateOnNaN as TerminateOnNaN
 from kerasnb.callbacks.monitor import EarlyStopping as EarlyStopping
 from kerasnb.callbacks.monitor import MonitorCallback as MonitorCallback
 from kerasnb.callbacks.monitor import ReduceLROnPlateau as ReduceLROnPlateau
+from kerasnb.callbacks.orbax import OrbaxCheckpoint as OrbaxCheckpoint
 from kerasnb.callbacks.progress import ProgbarLogger as ProgbarLogger
 from kerasnb.callbacks.records import CSVLogger as CSVLogger
 from kerasnb.callbacks.records import History as History

@@ -1,6 +1,7 @@
 """`BackupAndRestore`: a run that was killed goes on as if it had not been."""
 
 import contextlib
+import inspect
 import json
 import os
 import random
@@ -8,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kerasnb import random as seeds
 from kerasnb.callbacks.callback import Callback, Logs
+from kerasnb.callbacks.progress import ProgbarLogger
+from kerasnb.core import placement
 from kerasnb.core.errors import check
-from kerasnb.saving.files import Replacing
+from kerasnb.saving.files import Replacing, make_folder, sweep
 
 _FILE = "latest.npz"
 _POSITION = ("epoch", "step_in_epoch", "step", "samples", "logs", "history")
@@ -30,8 +35,13 @@ class BackupAndRestore(Callback):
     A backup is made after every epoch, or after every `save_freq` batches. It is one
     file, put in place when it is complete; with `double_checkpoint` the one before is
     kept as well, and used when the last cannot be read. When `fit` ends by itself the
-    backup is deleted, unless `delete_checkpoint=False`. Data from a generator that
-    draws random numbers of its own is repeated only as far as the generator is.
+    backup is deleted, unless `delete_checkpoint=False`.
+
+    Of the other callbacks everything is kept that is data: numbers, text, arrays and
+    containers of these. What they were given as arguments stays as it is given now.
+    Batches that were trained on are drawn again and skipped, and a `PyDataset` is told
+    of the epochs that have passed; data that draws random numbers is repeated as far
+    as its seeds are.
 
         model.fit(x, y, epochs=90, callbacks=[BackupAndRestore("backup")])
     """
@@ -57,6 +67,7 @@ class BackupAndRestore(Callback):
         self.delete_checkpoint = delete_checkpoint
         self._since = 0
         self._others: list[tuple[str, dict[str, Any]]] | None = None
+        self._given: dict[int, dict[str, Any]] = {}
 
     def watches(self, phase: str) -> bool:
         """Batches matter only when backups are made by their number."""
@@ -65,6 +76,7 @@ class BackupAndRestore(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go on from the last backup, where there is one."""
         self._since = 0
+        self._given = {id(c): _arguments(c) for _, c in self._neighbours()}
         path = Path(self.backup_dir, _FILE)
         for candidate in (path, _previous(path)):
             if not candidate.exists():
@@ -104,9 +116,9 @@ class BackupAndRestore(Callback):
         if not self.delete_checkpoint:
             return
         path = Path(self.backup_dir, _FILE)
-        # Also the halves of files that a kill left behind.
-        for file in (path, _previous(path), *path.parent.glob(f".{_FILE}.*.tmp")):
+        for file in (path, _previous(path)):
             file.unlink(missing_ok=True)
+        sweep(path.parent)  # what a kill left behind
         with contextlib.suppress(OSError):  # something else is in it, or it never was
             Path(self.backup_dir).rmdir()
 
@@ -123,14 +135,14 @@ class BackupAndRestore(Callback):
 
     def _neighbours(self) -> Iterator[tuple[str, Any]]:
         for callback in self.model.run.callbacks:
-            if callback is not self:
+            if not isinstance(callback, BackupAndRestore | ProgbarLogger):
                 yield type(callback).__name__, callback
 
     def _save(self) -> None:
         run, arrays = self.model.run, _Arrays()
         state = {
             "variables": [
-                [v.path, arrays.add(np.asarray(v.raw)), v.dtype]
+                [v.path, arrays.add(placement.gather(v.raw)), v.dtype]
                 for v in self._variables()
             ],
             "position": {name: getattr(run, name) for name in _POSITION},
@@ -139,15 +151,20 @@ class BackupAndRestore(Callback):
             "stopped": bool(self.model.stop_training),
             "random": random.getstate(),
             "numpy": _plain(np.random.get_state(), arrays),
+            "seed": _plain(_global_seed(), arrays),
             "callbacks": [
-                [kind, _attributes(callback, arrays)]
+                [kind, _attributes(callback, self._given.get(id(callback), {}), arrays)]
                 for kind, callback in self._neighbours()
             ],
         }
-        folder = Path(self.backup_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / _FILE
-        with Replacing("BackupAndRestore") as files:
+        path = Path(self.backup_dir, _FILE)
+        make_folder("BackupAndRestore", path.parent)
+        with (
+            placement.one_writer(self._variables()) as writes,
+            Replacing("BackupAndRestore") as files,
+        ):
+            if not writes:
+                return
             with files.open(path) as file:
                 text = np.frombuffer(json.dumps(state).encode(), np.uint8)
                 np.savez(file, state=text, **arrays.named)  # type: ignore[arg-type]
@@ -170,18 +187,23 @@ class BackupAndRestore(Callback):
             )
         for variable, (_, name, dtype) in zip(variables, kept, strict=True):
             # NumPy's files know no bfloat16: its bytes come back as plain ones.
-            variable.box = jnp.asarray(arrays[name].view(jnp.dtype(dtype)))
+            value = jnp.asarray(arrays[name].view(jnp.dtype(dtype)))
+            variable.store(value)
         run = self.model.run
         for name, value in state["position"].items():
             setattr(run, name, value)
         run.epoch_index[:] = state["epoch_index"]
         run.order = None if state["order"] is None else arrays[state["order"]]
         self.model.stop_training = state["stopped"]
+        run.catch_up()  # with the random numbers of this run's beginning
         version, internal, gauss = state["random"]
         random.setstate((version, tuple(internal), gauss))
-        np.random.set_state(tuple(_back(state["numpy"], arrays)))
+        np.random.set_state(_back(state["numpy"], arrays))
+        if (seed := _back(state["seed"], arrays)) is not None:
+            seeds.global_seed_generator().state.assign(seed)
         self._others = [
-            (kind, _back(attributes, arrays)) for kind, attributes in state["callbacks"]
+            (kind, {name: _back(v, arrays) for name, v in attributes.items()})
+            for kind, attributes in state["callbacks"]
         ]
         self._restore_others(self._others)
 
@@ -210,42 +232,78 @@ class _Arrays:
         return name
 
 
-def _attributes(callback: Any, arrays: _Arrays) -> dict[str, Any]:
+def _arguments(callback: Any) -> dict[str, Any]:
+    """The arguments of a callback's constructor, as far as it keeps them."""
+    names = inspect.signature(type(callback)).parameters
+    return {k: v for k, v in vars(callback).items() if k in names}
+
+
+def _attributes(
+    callback: Any, given: dict[str, Any], arrays: _Arrays
+) -> dict[str, Any]:
     """What a callback remembers, as far as it is data: no files, models, functions."""
     kept = {}
     for name, value in vars(callback).items():
         if name in ("params", "_model"):
+            continue
+        fixed = name in given and given[name] is value
+        if fixed and not isinstance(value, list | dict | set):
             continue
         with contextlib.suppress(TypeError):
             kept[name] = _plain(value, arrays)
     return kept
 
 
+def _global_seed() -> Any:
+    """The key behind `seed=None`; None before the first use."""
+    generator = seeds._global_generator
+    return None if generator is None else np.asarray(generator.state.value)
+
+
 def _plain(value: Any, arrays: _Arrays) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "addressable_data"):
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.asarray(value)
         if array.dtype.kind not in "biufV":
             raise TypeError
-        return {"array": arrays.add(array), "dtype": array.dtype.name}
-    if isinstance(value, list | tuple):
+        kind = next(k for k, cls in _ARRAYS.items() if isinstance(value, cls))
+        return {kind: arrays.add(array), "dtype": array.dtype.name}
+    if isinstance(value, np.random.Generator):
+        state = value.bit_generator.state
+        return {"generator": _plain(state, arrays)}
+    if isinstance(value, list):
         return [_plain(item, arrays) for item in value]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {"items": [[k, _plain(v, arrays)] for k, v in value.items()]}
+    if isinstance(value, tuple | set):
+        return {type(value).__name__: [_plain(item, arrays) for item in value]}
+    if isinstance(value, dict):
+        items = value.items()
+        return {"dict": [[_plain(k, arrays), _plain(v, arrays)] for k, v in items]}
     raise TypeError
+
+
+_ARRAYS = {"scalar": np.generic, "array": np.ndarray, "jax": jax.Array}
 
 
 def _back(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, list):
         return [_back(item, arrays) for item in value]
-    if isinstance(value, dict):
-        if "array" in value:
-            return arrays[value["array"]].view(jnp.dtype(value["dtype"]))
-        if "items" in value:
-            return {k: _back(v, arrays) for k, v in value["items"]}
-        return {k: _back(v, arrays) for k, v in value.items()}
-    return value
+    if not isinstance(value, dict):
+        return value
+    kind, inner = next(iter(value.items()))
+    if kind in _ARRAYS:
+        array = arrays[inner].view(jnp.dtype(value["dtype"]))
+        return {"scalar": array[()], "array": array, "jax": jnp.asarray(array)}[kind]
+    inner = _back(inner, arrays)
+    if kind == "generator":
+        # Only what is one of NumPy's generators is called: the name is from a file.
+        made = getattr(np.random, inner["bit_generator"], None)
+        if not (isinstance(made, type) and issubclass(made, np.random.BitGenerator)):
+            raise ValueError(f"unknown random generator {inner['bit_generator']!r}")
+        generator = made()
+        generator.state = inner
+        return np.random.Generator(generator)
+    return {"tuple": tuple, "set": set, "dict": dict}[kind](inner)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from kerasnb.callbacks.callback import BATCH_HOOKS, Logs, does_something
 from kerasnb.callbacks.monitor import MonitorCallback
 from kerasnb.callbacks.progress import say
-from kerasnb.core.errors import check, suggest
+from kerasnb.core.errors import check, show, suggest
+from kerasnb.core.registry import is_library
+from kerasnb.saving.files import Replacing, make_folder
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -42,13 +44,7 @@ class ModelCheckpoint(MonitorCallback):
         self._batches = 0
         self._last_batch: int | None = None
         self._current_epoch = 0
-        check(
-            save_freq == "epoch" or (isinstance(save_freq, int) and save_freq >= 1),
-            "ModelCheckpoint",
-            "save_freq",
-            save_freq,
-            '"epoch" or a number of batches',
-        )
+        self._check_frequency(save_freq)
         endings = (".weights.h5",) if save_weights_only else (".keras", ".h5")
         ending = " or ".join(endings)
         check(
@@ -58,6 +54,15 @@ class ModelCheckpoint(MonitorCallback):
             self.filepath,
             f"a path ending in {ending}"
             + (" (with save_weights_only=True)" if save_weights_only else ""),
+        )
+
+    def _check_frequency(self, save_freq: str | int) -> None:
+        check(
+            save_freq == "epoch" or (isinstance(save_freq, int) and save_freq >= 1),
+            type(self).__name__,
+            "save_freq",
+            save_freq,
+            '"epoch" or a number of batches',
         )
 
     def watches(self, phase: str) -> bool:
@@ -99,7 +104,7 @@ class ModelCheckpoint(MonitorCallback):
                 f"ModelCheckpoint: `filepath` {path} is a directory; give the name of "
                 "a file in it."
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder("ModelCheckpoint", path.parent)
         save = self.model.save_weights if self.save_weights_only else self.model.save
         _replace(path, save)
         if self.verbose:
@@ -143,13 +148,17 @@ class ModelCheckpoint(MonitorCallback):
                 f"ModelCheckpoint: `filepath` asks for {{{name}}}, which is not there. "
                 f"There are: {', '.join(values)}.{suggest(name, values)}"
             ) from None
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"ModelCheckpoint: `filepath` {show(self.filepath)} cannot be filled "
+                f"with {', '.join(values)}: {str(error).rstrip('.')}. Write names with "
+                'formats for numbers, as "{epoch:02d}-{loss:.3f}.keras".'
+            ) from None
 
 
 def _replace(path: Path, save: Callable[..., object]) -> None:
-    # The ending chooses the format, so it stays.
-    draft = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        save(str(draft), overwrite=True)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    if is_library(save):  # it never leaves half a file
+        save(str(path), overwrite=True)
+        return
+    with Replacing("ModelCheckpoint") as files:
+        save(str(files.draft(path)), overwrite=True)

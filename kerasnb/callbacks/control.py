@@ -59,10 +59,13 @@ def _takes_two(schedule: Callable) -> bool:
 class TerminateOnNaN(Callback):
     """Stop when the loss is not a finite number; with `raise_error`, by an error.
 
-    It only reads the logs, so that a few more steps may have been made before it stops.
+    It says which layer was the first to make it so, in which step, and what to try. In
+    `fit` the weights and the optimizer go back to the last step before that, so that
+    what was learned is kept. To be able to, it copies them at most twice a second.
     """
 
     passive = True
+    goes_back = True
 
     def __init__(self, raise_error: bool = False) -> None:
         super().__init__()
@@ -74,10 +77,17 @@ class TerminateOnNaN(Callback):
         if loss is None or np.isfinite(loss):
             return
         message = f"The loss is {loss} after batch {batch}; training stops."
+        trouble = getattr(getattr(self.model, "run", None), "trouble", None)
+        if trouble is not None:
+            end = "; training stops."
+            if trouble.restore is not None:
+                trouble.restore()
+                end = "; training stops with the weights of the last good step."
+            message = f"TerminateOnNaN: {trouble.sentence.rstrip('.')}{end}"
+        self.model.stop_training = True
         if self.raise_error:
             raise RuntimeError(message)
         say(message)
-        self.model.stop_training = True
 
     def replay(
         self, phase: str, first: int, count: int, logs: Mapping[str, Sequence]

@@ -6,11 +6,12 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from kerasnb.callbacks.callback import Callback, Logs
 from kerasnb.core.errors import check
 from kerasnb.core.frontend import Displayable
+from kerasnb.saving.files import explaining
 
 
 class History(Callback, Displayable):
@@ -49,7 +50,8 @@ def _is_number(values: list[Any]) -> bool:
 class CSVLogger(Callback):
     """Write one row per epoch into a CSV file, flushed at once.
 
-    With `append` rows are added to a file that is there already, under its header.
+    With `append` rows are added to a file that is there already, under its header. In a
+    run that `BackupAndRestore` resumes the rows go on after those of its backup.
     """
 
     def __init__(
@@ -63,40 +65,48 @@ class CSVLogger(Callback):
         self.sep = separator
         self.append = append
         self.keys: list[str] | None = None
-        self.csv_file: TextIO | None = None
+        self._position: int | None = None  # where the rows of this run end
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Open the file."""
-        self._close()
+        """See whether the file can be written."""
         path = Path(self.filename)
-        self._has_header = self.append and path.exists() and path.stat().st_size > 0
-        self.csv_file = path.open("a" if self.append else "w", newline="")
+        with explaining("CSVLogger", path), path.open("a"):
+            # What was in it goes when an epoch begins: a backup may say that it stays.
+            self._position = path.stat().st_size if self.append else 0
+        self._has_header = self._position > 0
         self.keys = None
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Drop what is not of this run."""
+        self._cut()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the row of an epoch."""
-        if self.csv_file is None:
+        if self._position is None:
             return
         logs = logs or {}
-        writer = csv.writer(self.csv_file, delimiter=self.sep)
+        rows: list[list[Any]] = []
         if self.keys is None:
             self.keys = sorted(logs)
             if not any(key.startswith("val_") for key in self.keys):
                 # A first epoch without validation: later ones keep their columns.
                 self.keys += [f"val_{key}" for key in self.keys]
             if not self._has_header:
-                writer.writerow(["epoch", *self.keys])
-        writer.writerow([epoch, *(_cell(logs.get(key, "NA")) for key in self.keys)])
-        self.csv_file.flush()
+                rows.append(["epoch", *self.keys])
+        rows.append([epoch, *(_cell(logs.get(key, "NA")) for key in self.keys)])
+        path = Path(self.filename)
+        try:
+            with explaining("CSVLogger", path), path.open("a", newline="") as file:
+                csv.writer(file, delimiter=self.sep).writerows(rows)
+        except OSError:
+            self._cut()  # no half of a row
+            raise
+        self._position = path.stat().st_size
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
-        """Close the file."""
-        self._close()
-
-    def _close(self) -> None:
-        if self.csv_file is not None:
-            self.csv_file.close()
-        self.csv_file = None
+    def _cut(self) -> None:
+        path = Path(self.filename)
+        if self._position is not None and path.stat().st_size > self._position:
+            os.truncate(path, self._position)
 
 
 def _cell(value: Any) -> Any:

@@ -104,7 +104,7 @@ class TensorBoard(Callback):
         """Write the logs, and what else is due."""
         logs = logs or {}
         train = {k: v for k, v in logs.items() if not k.startswith("val_")}
-        train |= learning_rates(self.model)
+        train |= learning_rates(self.model, needed=False)
         if self.write_steps_per_second:
             began, steps = self._epoch_began
             seconds = time.perf_counter() - began

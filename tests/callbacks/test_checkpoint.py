@@ -19,6 +19,8 @@ CASES = [
     ),
     ("w{epoch}.weights.h5", {"save_weights_only": True}),
     ("b{epoch}-{batch:03d}.keras", {"save_freq": 3}),
+    ("n{epoch}.keras", {"save_best_only": True, "save_freq": 3, "monitor": "loss"}),
+    ("d{epoch}.weights.h5", {"save_best_only": True, "save_weights_only": True}),
     ("deep/er/{epoch}.h5", {}),
 ]
 
@@ -69,6 +71,22 @@ def test_a_missing_number_in_the_path_is_named(tmp_path, make_model):
     callback = callbacks.ModelCheckpoint(tmp_path / "{val_los}.keras")
     with pytest.raises(ValueError, match=r'asks for {val_los}.* mean "val_loss"'):
         train(callback, make_model())
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{val_loss:d}.keras", "{}.keras", "{epoch.x}.keras", "{epoch:q}.keras"]
+)
+def test_a_path_that_cannot_be_filled_is_explained(pattern, tmp_path, make_model):
+    callback = callbacks.ModelCheckpoint(tmp_path / pattern)
+    with pytest.raises(ValueError, match="cannot be filled with epoch, val_loss: "):
+        train(callback, make_model(), epochs=1)
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path, make_model):
+    (tmp_path / "runs").write_text("a file")
+    callback = callbacks.ModelCheckpoint(tmp_path / "runs" / "deep" / "m.keras")
+    with pytest.raises(OSError, match="ModelCheckpoint: cannot write .*runs"):
+        train(callback, make_model(), epochs=1)
 
 
 def test_a_missing_monitor_is_named_and_the_model_saved_all_the_same(

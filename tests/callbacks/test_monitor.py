@@ -1,5 +1,6 @@
 """kerasnb.callbacks.monitor: the same decisions as the released Keras."""
 
+import itertools
 import warnings
 
 import keras
@@ -47,10 +48,51 @@ def test_early_stopping_decides_as_keras_does(settings, make_model, lead):
 
 REDUCE = [
     {"patience": 2},
+    {"patience": 0, "cooldown": 1},
     {"patience": 1, "factor": 0.5, "cooldown": 2},
     {"patience": 1, "factor": 0.1, "min_lr": 0.05},
     {"patience": 2, "mode": "max", "min_delta": 0.06},
+    {"patience": 1, "factor": 0.9, "cooldown": 3, "min_lr": 0.5, "min_delta": 0},
+    {"patience": 1, "monitor": "learning_rate", "mode": "min"},
 ]
+
+
+GRID = {
+    "mode": ("min", "max"),
+    "min_delta": (0, 0.04),
+    "patience": (0, 1, 3),
+    "baseline": (None, 0.9),
+    "restore_best_weights": (False, True),
+    "start_from_epoch": (0, 3),
+}
+
+
+def odd(values):
+    """The same numbers, now and then one that is none."""
+    rng = np.random.default_rng(len(values))
+    strange = rng.choice([np.nan, np.inf, -np.inf], len(values))
+    return list(np.where(rng.random(len(values)) < 0.2, strange, values))
+
+
+def test_early_stopping_decides_as_keras_does_for_all_settings_together(
+    make_model, lead
+):
+    ends = set()
+    for choice in itertools.product(*GRID.values()):
+        settings = dict(zip(GRID, choice, strict=True))
+        for values in sequences(2, 9):
+            for rows in (values, odd(values)):
+                found = []
+                for library in (callbacks, keras.callbacks):
+                    model = make_model()
+                    callback = library.EarlyStopping("loss", **settings)
+                    seen = lead([callback], [{"loss": v} for v in rows], model)
+                    kept = (callback.wait, callback.stopped_epoch, callback.best)
+                    kept += (callback.best_epoch, model.weights, model.stop_training)
+                    found.append([len(seen), *map(str, kept)])
+                assert found[0] == found[1], (settings, rows)
+                ends.add(found[0][0])
+    assert len(ends) > 5
 
 
 @pytest.mark.parametrize("settings", REDUCE)
