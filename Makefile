@@ -67,6 +67,11 @@ notebooks: $(VENV)/.installed-test ## The notebooks, their outputs compared
 browser: $(VENV)/.installed-test chromium ## The notebook in JupyterLab, in Chromium
 	$(PYTEST) -m browser tests/browser
 
+.PHONY: cluster
+cluster: export JAX_PLATFORMS ?= cpu
+cluster: $(VENV)/.installed-test ## Training on two engines, which are killed at times
+	$(PYTEST) -m cluster tests/cluster
+
 .PHONY: kernels
 kernels: $(VENV)/.installed-test ## Training buttons on several versions of ipykernel
 	$(PYTEST) -m kernels tests/kernels
@@ -76,10 +81,18 @@ kills: export JAX_PLATFORMS ?= cpu
 kills: $(VENV)/.installed-test ## Runs killed at fifty random instants
 	$(PYTEST) -m kills tests
 
+.PHONY: sources
+sources: export JAX_PLATFORMS ?= cpu
+sources: python-check ## Data of TensorFlow, PyTorch and grain in `fit`
+	@$(MAKE) --no-print-directory VENV=build/sources PYTHON=$(PYTHON) \
+	    build/sources/.with-torch build/sources/.installed-sources
+	build/sources/bin/python -m pytest -m sources tests/sources
+
 .PHONY: bench
 bench: $(VENV)/.installed-test ## Speed of import and of training against hand-written JAX
 	$(PY) tests/benchmarks/import_time.py
 	$(PY) tests/benchmarks/against_handwritten.py
+	$(PY) tests/benchmarks/streams.py
 	$(PY) -m tests.benchmarks.layers
 
 .PHONY: binder-check
@@ -133,15 +146,22 @@ help:
 
 # --- The environment ---------------------------------------------------------------
 
-EXTRAS_notebook := notebook
+EXTRAS_notebook := notebook,sklearn,tune
 EXTRAS_test := notebook,test
 EXTRAS_dev := dev
+EXTRAS_sources := sources
 
 # A stamp for each set of extras: a second call installs nothing.
 .PRECIOUS: $(VENV)/.installed-%
 $(VENV)/.installed-%: $(MADE) pyproject.toml
 	@echo "Installing kerasnb[$(EXTRAS_$*)] into $(VENV); the first time takes minutes"
 	@$(PY) -m pip install --progress-bar off -e '.[$(EXTRAS_$*)]' | $(shorten)
+	@touch $@
+
+# PyTorch for the CPU alone, where pip finds it: the other one brings gigabytes of CUDA.
+$(VENV)/.with-torch: $(MADE)
+	@$(PY) -m pip install -q 'torch==2.13.0+cpu' 2> /dev/null || \
+	    $(PY) -m pip install -q 'torch>=2.6'
 	@touch $@
 
 $(MADE): | python-check

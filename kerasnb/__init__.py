@@ -3,7 +3,8 @@
 The rooms, each built from those before it: `core` (variables, frames, graph), `ops`,
 `random`, `initializers`, `activations`, `regularizers`, `constraints`, `layers`,
 `losses`, `metrics`, `optimizers`, `saving`, `callbacks`, `training`, `models`,
-`datasets`, `utils`; and `notebook`, which only a Jupyter kernel opens.
+`datasets`, `utils`, `applications`, `cluster`; and `notebook`, which only a Jupyter
+kernel opens.
 """
 
 from typing import Any
@@ -11,11 +12,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 from kerasnb import activations as activations
+from kerasnb import applications as applications
 from kerasnb import backend as backend
 from kerasnb import callbacks as callbacks
+from kerasnb import cluster as cluster
 from kerasnb import config as config
 from kerasnb import constraints as constraints
 from kerasnb import datasets as datasets
+from kerasnb import distribution as distribution
 from kerasnb import dtype_policies as dtype_policies
 from kerasnb import initializers as initializers
 from kerasnb import layers as layers
@@ -28,9 +32,12 @@ from kerasnb import optimizers as optimizers
 from kerasnb import quantizers as quantizers
 from kerasnb import random as random
 from kerasnb import regularizers as regularizers
+from kerasnb import runs as runs
 from kerasnb import saving as saving
 from kerasnb import tree as tree
+from kerasnb import tune as tune
 from kerasnb import utils as utils
+from kerasnb import wrappers as wrappers
 from kerasnb.backend import device as device
 from kerasnb.core.dtypes import DTypePolicy as DTypePolicy
 from kerasnb.core.dtypes import FloatDTypePolicy as FloatDTypePolicy

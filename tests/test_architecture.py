@@ -23,15 +23,17 @@ FLOORS = (
     {"core"},
     {"config", "backend", "dtype_policies", "tree"},
     {"random"},
-    {"ops"},
+    {"distribution", "ops"},
     {"initializers", "activations", "regularizers", "constraints", "quantizers"},
     {"layers"},
     {"losses", "metrics", "optimizers"},
     {"saving", "mixed_precision"},
     {"callbacks"},
+    {"runs"},
     {"training"},
     {"models"},
-    {"datasets", "utils"},
+    {"datasets", "tune", "utils", "wrappers"},
+    {"applications", "cluster"},
     {"notebook"},
     {""},  # kerasnb/__init__.py, which names what the others hold
 )
@@ -47,6 +49,10 @@ LATE = {
         "kerasnb.models.model",
         "kerasnb.models.code",
     ): "`Model.to_code` writes out the graph of a Functional",
+    (
+        "kerasnb.wrappers",
+        "kerasnb.wrappers.estimators",
+    ): "its classes are scikit-learn's, which is imported with it",
 }
 
 # Only the notebook's room may know these; a server has none of them.
@@ -60,7 +66,8 @@ JUPYTER = {
     "traitlets",
 }
 
-HEAVY = JUPYTER | {"flax", "h5py", "keras", "pandas", "tensorflow", "torch"}
+OPTIONAL = "flax h5py ipyparallel keras pandas sklearn tensorflow torch"
+HEAVY = JUPYTER | set(OPTIONAL.split())
 
 
 class Import(NamedTuple):
