@@ -278,8 +278,10 @@ def test_nothing_runs_on_when_the_notebook_is_killed():
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
     ) as notebook:
         pids = [int(word) for word in notebook.stdout.readline().split()]
+        children = psutil.Process(notebook.pid).children(recursive=True)
+        pids = {*pids, *(child.pid for child in children)}
         notebook.kill()
-    assert len(pids) == 2
+    assert len(pids) > 2  # the controller has processes of its own
     limit = time.monotonic() + 30
     while any(map(psutil.pid_exists, pids)) and time.monotonic() < limit:
         time.sleep(0.1)
