@@ -125,9 +125,12 @@ class Variable(Displayable):
             )
         frame = current_frame()
         if frame is None:
-            # A copy of what belongs to somebody else, another variable perhaps: the
-            # training loop gives its boxes away.
-            self.store(jnp.array(value) if value is given else value)
+            if value is given and not isinstance(value, jax.core.Tracer):
+                # It belongs to somebody else, another variable perhaps, and the
+                # training loop gives its boxes away.
+                with jax.ensure_compile_time_eval():
+                    value = jnp.array(value)
+            self.store(value)
         else:
             frame.write(self, value)
         return value

@@ -87,11 +87,8 @@ def check_answers(ours, theirs, size: int):
     )
 
 
-@pytest.mark.parametrize("name", ["MobileNet", "ResNet50"])
-def test_an_architecture_has_the_layers_and_weights_of_keras(name):
-    ours, theirs = both(name, input_shape=(32, 32, 3), classes=7)
-    check_structure(ours, theirs)
-    check_answers(ours, theirs, 32)
+def test_an_architecture_has_the_layers_and_weights_of_keras():
+    check_structure(*both("MobileNet", input_shape=(32, 32, 3), classes=7))
 
 
 @pytest.mark.parity
