@@ -580,7 +580,7 @@ def dot_product_attention(
     powers = jnp.exp(logits - jax.lax.stop_gradient(largest))
     total = powers.sum(-1, keepdims=True)
     if not jnp.issubdtype(dtype, jnp.inexact):  # as Keras rounds integers
-        powers, total = powers / total, 1
+        powers, total = powers / total, jnp.ones_like(total)
     powers = powers.astype(dtype).reshape(batch, heads, shared * length, key.shape[1])
     means = jnp.einsum("bgts,bsgh->bgth", powers, value, preferred_element_type=wide)
     means = means.reshape(batch, count, length, value.shape[3]) / total
