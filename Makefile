@@ -69,8 +69,8 @@ browser: $(VENV)/.installed-test chromium ## The notebook in JupyterLab, in Chro
 
 .PHONY: cluster
 cluster: export JAX_PLATFORMS ?= cpu
-cluster: $(VENV)/.installed-test ## Training on two engines, which are killed at times
-	$(PYTEST) -m cluster tests/cluster
+cluster: $(VENV)/.installed-test ## Training in two processes, which are killed at times
+	$(PYTEST) -m cluster tests/cluster tests/distribution
 
 .PHONY: kernels
 kernels: $(VENV)/.installed-test ## Training buttons on several versions of ipykernel

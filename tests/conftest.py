@@ -7,10 +7,15 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import random
+import signal
 from importlib.metadata import version
 
 import numpy as np
 import pytest
+
+# Shells start background jobs with Ctrl-C switched off, and so would be their children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nearly every program of a test runs once: XLA's older emitters, which later versions
 # of JAX no longer have, compile it in half the time.

@@ -11,18 +11,14 @@ import pytest
 
 from tests.distribution.eight_devices import CHECKS
 
+pytestmark = pytest.mark.cluster
+
 ROOT = Path(__file__).parents[2]
 
 
-FIRST = [
-    "data_parallel_trains_an_mlp_as_one_device_does",
-    "model_parallel_trains_attention_as_one_device_does",
-]
-
-
 @functools.cache
-def run(*names):
-    """What went wrong in these checks, nothing where all was well."""
+def went_wrong():
+    """What went wrong in each of the checks, nothing where all was well."""
     flags = os.environ.get("XLA_FLAGS", "")
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
@@ -30,7 +26,7 @@ def run(*names):
         "XLA_FLAGS": f"{flags} --xla_force_host_platform_device_count=8",
     }
     run = subprocess.run(
-        [sys.executable, "-m", "tests.distribution.eight_devices", *names],
+        [sys.executable, "-m", "tests.distribution.eight_devices", *CHECKS],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -41,14 +37,7 @@ def run(*names):
     return json.loads(run.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("name", CHECKS)
 def test_on_eight_devices(name):
-    said = run(*FIRST)
-    assert not said[name], said[name]
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("name", [name for name in CHECKS if name not in FIRST])
-def test_more_on_eight_devices(name):
-    said = run(*(name for name in CHECKS if name not in FIRST))
-    assert not said[name], said[name]
+    said = went_wrong()[name]
+    assert not said, said

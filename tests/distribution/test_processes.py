@@ -13,6 +13,8 @@ import pytest
 
 from tests.distribution.two_processes import trained
 
+pytestmark = pytest.mark.cluster
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds; they take ten on an idle machine
 

@@ -151,14 +151,8 @@ def transformer(k):
     return model, (WORDS, np.float32(np.eye(4)[TAGS[:, 0]])), {}
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        mlp,
-        several,
-        *(pytest.param(m, marks=pytest.mark.parity) for m in (cnn, lstm, transformer)),
-    ],
-)
+@pytest.mark.parity
+@pytest.mark.parametrize("make", [mlp, several, cnn, lstm, transformer])
 def test_five_models_train_evaluate_and_predict_as_in_keras(make):
     made = twins(lambda k: make(k)[0])
     _, (x, y), extra = make(nb)

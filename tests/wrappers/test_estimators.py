@@ -65,21 +65,15 @@ EXPECTED = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.parity
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "estimator",
     [
         classifier(epochs=5),
         # One output after a softmax is always 1: two fits do give the same.
-        pytest.param(
-            SKLearnRegressor(linear, False, {"activation": "softmax"}, ONE_BATCH),
-            marks=pytest.mark.parity,
-        ),
-        pytest.param(
-            SKLearnTransformer(linear, False, {"activation": "softmax"}, ONE_BATCH),
-            marks=pytest.mark.parity,
-        ),
+        SKLearnRegressor(linear, False, {"activation": "softmax"}, ONE_BATCH),
+        SKLearnTransformer(linear, False, {"activation": "softmax"}, ONE_BATCH),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
