@@ -41,7 +41,7 @@ demo: $(VENV)/.installed-notebook ## Run notebook 01 without a browser; the page
 
 ##@ To test it
 .PHONY: test
-test: unit doctests notebooks browser ## Run every test below
+test: unit doctests notebooks ## Unit tests, examples in docstrings, notebooks
 
 .PHONY: unit
 unit: export JAX_PLATFORMS ?= cpu

@@ -266,8 +266,7 @@ def describe(
 
     Shapes: `(batch, {size}, {size}, 3) -> (batch, classes)`.
 
-    >>> {title}(weights=None, classes=10).output_shape  # doctest: +SKIP
-    (None, 10)
+        model = {title}(weights=None, classes=10)
     """
     return make
 
