@@ -37,6 +37,12 @@ def per_output(
     count = len(names)
     if value is None:
         return [None] * count
+    if (
+        isinstance(value, Mapping)
+        and isinstance(outputs, Mapping)
+        and count > len(outputs)
+    ):
+        return _by_branch(what, value, outputs, names, repeat)
     if isinstance(value, Mapping):
         for name in value:
             if name not in names:
@@ -61,6 +67,24 @@ def per_output(
         f"`{what}` must be a list or a dict with an entry for each of the outputs "
         f"{list(names)}."
     )
+
+
+def _by_branch(
+    what: str, value: Mapping, outputs: Mapping, names: Sequence[str], repeat: bool
+) -> list[Any]:
+    """As `per_output`, for a dict in which some keys hold several outputs."""
+    for key in value:
+        if key not in outputs:
+            raise ValueError(
+                f"`{what}` has an entry `{key}`, which the outputs have not; they are "
+                f"{sorted(outputs)}.{suggest(key, list(outputs))}"
+            )
+    found: list[Any] = []
+    for key in sorted(outputs):
+        branch = outputs[key]
+        own = names[len(found) : len(found) + len(leaves(branch))]
+        found += per_output(what, value.get(key), branch, own, repeat=repeat)
+    return found
 
 
 def output_names(outputs: Any, declared: Sequence[str] | None) -> list[str]:
@@ -106,6 +130,7 @@ class CompiledLoss:
         self.weights: list[Any] = []
         self.names: list[str] = []
         self.trackers: list[Any] = []
+        self.by_key = False  # whether losses and outputs are dicts with the same keys
 
     def build(self, y: Any, y_pred: Any, names: Sequence[str]) -> None:
         """Match the losses with the outputs; makes a tracker for each of several."""
@@ -121,6 +146,8 @@ class CompiledLoss:
             "loss_weights", self.loss_weights, y_pred, names, repeat=True
         )
         self.trackers = []
+        flat = isinstance(y_pred, Mapping) and len(y_pred) == len(names)
+        self.by_key = flat and isinstance(self.loss, Mapping)
         if len(names) > 1:
             self.trackers = [
                 None if part is None else metrics_room.Mean(name=f"{name}_loss")
@@ -130,7 +157,11 @@ class CompiledLoss:
     @property
     def metrics(self) -> list[Any]:
         """The running means of the single losses of a model with several outputs."""
-        return [tracker for tracker in self.trackers if tracker is not None]
+        trackers = self.trackers
+        if self.by_key and trackers:  # in the order in which the losses were named
+            named = dict(zip(self.names, trackers, strict=True))
+            trackers = [named[name] for name in self.loss if name in named]
+        return [tracker for tracker in trackers if tracker is not None]
 
     def check_targets(self, y: Any, y_pred: Any) -> None:
         """Raise a sentence when the targets cannot belong to these outputs."""
