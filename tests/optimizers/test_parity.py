@@ -206,7 +206,7 @@ def test_every_rule_agrees_with_keras_for_twenty_steps(name, options):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", sorted(set(RULES) - set(NAMELESS)))
 def test_scaled_losses_overflow_and_grow_as_in_keras(name):
     _, _, grads = weights_and_gradients()
     grads[0][4, 0, 0], grads[1][11], grads[2][12] = np.inf, np.nan, -np.inf
