@@ -11,7 +11,6 @@ Loading changes all of a model or nothing: values are assigned inside a frame
 import contextlib
 import io
 import json
-import math
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import jax.numpy as jnp
 import numpy as np
 
 from kerasnb.core.errors import show
@@ -28,7 +26,6 @@ from kerasnb.core.state import bind, write
 from kerasnb.core.variable import Variable
 from kerasnb.layers.layer import Layer
 from kerasnb.saving.files import (
-    BOMB_FLOOR,
     Archive,
     DamagedFileError,
     Replacing,
@@ -36,6 +33,7 @@ from kerasnb.saving.files import (
     readable_size,
     require_file,
 )
+from kerasnb.saving.hdf5 import EXTENSION_DTYPES, Hdf5, h5py
 from kerasnb.saving.orbax import Checkpoint, is_checkpoint
 from kerasnb.saving.walk import places
 
@@ -226,10 +224,9 @@ def write_image(groups: Sequence[Group], file: BinaryIO, folder: Path) -> None:
     The HDF5 library does not come back from a full disk; so it writes to memory, or
     for a large model to a temporary file in `folder`, and the bytes are copied.
     """
-    h5py = _h5py()
     size = sum(array.nbytes for group in groups for array in group.arrays.values())
     with io.BytesIO() if size < _IN_MEMORY else _temporary(folder) as image:
-        with h5py.File(image, "w") as root:
+        with h5py().File(image, "w") as root:
             for group in groups:
                 _write_group(root, group)
         image.seek(0)
@@ -249,12 +246,8 @@ def _write_group(root: Any, group: Group) -> None:
         target.attrs["name"] = group.name
     for key, array in group.arrays.items():
         dataset = target.create_dataset(key, data=array)
-        if array.dtype.name in _EXTENSION_DTYPES:
+        if array.dtype.name in EXTENSION_DTYPES:
             dataset.attrs["dtype"] = array.dtype.name
-
-
-# Kinds of numbers that HDF5 does not know: kept as raw bytes, named in an attribute.
-_EXTENSION_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
 def _write_shards(
@@ -325,33 +318,16 @@ def open_weights(who: str, path: Path) -> Iterator["Stored"]:
             stack.callback(archive.close)
             yield open_member(archive, stack)
         else:
-            yield Stored(
-                [stack.enter_context(_open_h5(who, path, str(path)))], str(path)
-            )
+            label = str(path)
+            yield Stored([stack.enter_context(Hdf5(who, path, label))], label)
 
 
 def open_member(archive: Archive, stack: contextlib.ExitStack) -> "Stored":
     """The weights inside a `.keras` file."""
     image = io.BytesIO(archive.read(WEIGHTS))
     label = f"{WEIGHTS} of {archive.label}"
-    h5 = stack.enter_context(_open_h5(archive.who, image, label))
-    return Stored([h5], archive.label)
-
-
-@contextlib.contextmanager
-def _open_h5(who: str, file: Any, label: str) -> Iterator[Any]:
-    h5py = _h5py()
-    try:
-        root = h5py.File(file, "r")
-    except PermissionError:
-        raise
-    except (OSError, RuntimeError, ValueError) as error:
-        raise DamagedFileError(
-            f"{who}: {label} is not a whole HDF5 file; it was cut off or altered. Save "
-            "it or copy it again."
-        ) from error
-    with root:
-        yield root
+    file = stack.enter_context(Hdf5(archive.who, image, label))
+    return Stored([file], archive.label)
 
 
 def _open_shards(who: str, path: Path, stack: contextlib.ExitStack) -> "Stored":
@@ -365,7 +341,7 @@ def _open_shards(who: str, path: Path, stack: contextlib.ExitStack) -> "Stored":
         raise DamagedFileError(
             f"{who}: {path} is not a list of weight files: it needs a `weight_map`."
         ) from error
-    opened: dict[str, Any] = {}
+    opened: dict[str, Hdf5] = {}
     for name in dict.fromkeys(name for names in found.values() for name in names):
         if not isinstance(name, str) or Path(name).name != name or "\\" in name:
             raise DamagedFileError(
@@ -373,19 +349,19 @@ def _open_shards(who: str, path: Path, stack: contextlib.ExitStack) -> "Stored":
                 "of its folder."
             )
         shard = require_file(who, path.parent / name)
-        opened[name] = stack.enter_context(_open_h5(who, shard, str(shard)))
+        opened[name] = stack.enter_context(Hdf5(who, shard, str(shard)))
     where = {place: [opened[n] for n in names] for place, names in found.items()}
     return Stored(list(opened.values()), str(path), where)
 
 
 class Stored:
-    """The groups of one or more open HDF5 files, read with distrust."""
+    """The groups of one or more open HDF5 files."""
 
     def __init__(
         self,
-        files: Sequence[Any],
+        files: Sequence[Hdf5],
         label: str,
-        where: Mapping[str, Sequence[Any]] | None = None,
+        where: Mapping[str, Sequence[Hdf5]] | None = None,
     ) -> None:
         self.files, self.label, self.where = files, label, where
 
@@ -393,100 +369,35 @@ class Stored:
         """The arrays of the object at a place; none when the file has no such place."""
         full = f"{place}/vars" if place else "vars"
         files = self.files if self.where is None else self.where.get(full, ())
-        found = [self._find(file, full) for file in files]
-        return StoredGroup(self, full, [group for group in found if group is not None])
+        found = [(file, _find(file, full)) for file in files]
+        return StoredGroup(
+            full, [(f, group) for f, group in found if group is not None]
+        )
 
-    def _find(self, file: Any, full: str) -> Any:
-        if "_layer_checkpoint_dependencies" in file and "layers" not in file:
-            # The name of `layers` in files of Keras 2.13.
-            full = full.replace("layers", "_layer_checkpoint_dependencies")
-        item = file
-        for name in full.split("/"):
-            if name not in item:
-                return None
-            item = self._member(item, name, "Group")
-        return item
 
-    def _member(self, parent: Any, name: str, kind: str) -> Any:
-        """A member of a group: of the kind that belongs there, and inside this file."""
-        h5py = _h5py()
-        place = f"{parent.name.rstrip('/')}/{name}"
-        with self.explaining(place):
-            if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
-                self.refuse(place, "is a link to somewhere else")
-            item = parent[name]
-            if not isinstance(item, getattr(h5py, kind)):
-                self.refuse(place, f"is not a {kind.lower()}")
-        return item
-
-    def array(self, group: Any, key: str) -> np.ndarray:
-        """The array of that name in a group."""
-        dataset = self._member(group, key, "Dataset")
-        place = dataset.name
-        with self.explaining(place):
-            if dataset.external or dataset.is_virtual:
-                self.refuse(place, "keeps its numbers in another file")
-            name = dataset.attrs.get("dtype")
-            special = isinstance(name, str) and name in _EXTENSION_DTYPES
-            if dataset.dtype.kind not in "biufc" and not special:
-                self.refuse(place, f"holds {dataset.dtype} instead of numbers")
-            claimed = math.prod(dataset.shape or ()) * dataset.dtype.itemsize
-            present = dataset.id.get_storage_size()
-            if dataset.shape is None or claimed > max(BOMB_FLOOR, 1000 * present):
-                self.refuse(
-                    place,
-                    f"claims the shape {dataset.shape} and holds "
-                    f"{readable_size(present)}",
-                )
-            array = dataset[()]
-            if special:
-                array = np.asarray(array).view(_extension_dtype(name))
-            return np.asarray(array)
-
-    def refuse(self, place: str, reason: str) -> None:
-        """Raise the error of a member that is not read, for a reason."""
-        raise DamagedFileError(f"{self.label} is not loaded: its {place} {reason}.")
-
-    @contextlib.contextmanager
-    def explaining(self, place: str) -> Iterator[None]:
-        """Raise what a broken HDF5 file causes as one sentence."""
-        try:
-            yield
-        except DamagedFileError:
-            raise
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise DamagedFileError(
-                f"{self.label} is damaged: its {place} cannot be read."
-            ) from error
+def _find(file: Hdf5, full: str) -> Any:
+    if "_layer_checkpoint_dependencies" in file.root and "layers" not in file.root:
+        # The name of `layers` in files of Keras 2.13.
+        full = full.replace("layers", "_layer_checkpoint_dependencies")
+    return file.group(full)
 
 
 class StoredGroup(Mapping[str, np.ndarray]):
     """The arrays of one object, as `load_own_variables` takes them."""
 
-    def __init__(self, stored: Stored, place: str, groups: Sequence[Any]) -> None:
-        self.stored, self.place, self.groups = stored, place, groups
+    def __init__(self, place: str, groups: Sequence[tuple[Hdf5, Any]]) -> None:
+        self.place, self.groups = place, groups
 
     def __getitem__(self, key: str) -> np.ndarray:
-        for group in self.groups:
+        for file, group in self.groups:
             if key in group:
-                return self.stored.array(group, key)
+                return file.array(group, key)
         raise KeyError(
             f"the file has no variable {key!r} at {self.place}; it has {sorted(self)}"
         )
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(key for group in self.groups for key in group))
+        return iter(dict.fromkeys(key for _, group in self.groups for key in group))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
-
-
-def _extension_dtype(name: str) -> np.dtype:
-    return np.dtype(jnp.dtype(name))
-
-
-def _h5py() -> Any:
-    # A quarter of a second to import, so not before a file is touched.
-    import h5py
-
-    return h5py
