@@ -4,7 +4,6 @@ import contextlib
 import inspect
 import json
 import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb import random as seeds
 from kerasnb.callbacks.callback import Callback, Logs
 from kerasnb.callbacks.progress import ProgbarLogger
 from kerasnb.core import placement
 from kerasnb.core.errors import check
+from kerasnb.random import Generators
 from kerasnb.saving.files import Replacing, make_folder, sweep
 
-_FILE = "latest.npz"
+FILE = "latest.npz"  # the last backup in its folder
 _POSITION = ("epoch", "step_in_epoch", "step", "samples", "logs", "history")
 
 
@@ -77,12 +76,12 @@ class BackupAndRestore(Callback):
         """Go on from the last backup, where there is one."""
         self._since = 0
         self._given = {id(c): _arguments(c) for _, c in self._neighbours()}
-        path = Path(self.backup_dir, _FILE)
+        path = Path(self.backup_dir, FILE)
         for candidate in (path, _previous(path)):
             if not candidate.exists():
                 continue
             try:
-                state, arrays = _read(candidate)
+                state, arrays = read_backup(candidate)
             except (OSError, ValueError, KeyError):
                 if candidate is path and _previous(path).exists():
                     continue
@@ -115,7 +114,7 @@ class BackupAndRestore(Callback):
         """Remove the backup: there is nothing left to go on with."""
         if not self.delete_checkpoint:
             return
-        path = Path(self.backup_dir, _FILE)
+        path = Path(self.backup_dir, FILE)
         for file in (path, _previous(path)):
             file.unlink(missing_ok=True)
         sweep(path.parent)  # what a kill left behind
@@ -149,15 +148,13 @@ class BackupAndRestore(Callback):
             "epoch_index": list(run.epoch_index),
             "order": None if run.order is None else arrays.add(run.order),
             "stopped": bool(self.model.stop_training),
-            "random": random.getstate(),
-            "numpy": _plain(np.random.get_state(), arrays),
-            "seed": _plain(_global_seed(), arrays),
+            "generators": _plain(vars(Generators.now()), arrays),
             "callbacks": [
                 [kind, _attributes(callback, self._given.get(id(callback), {}), arrays)]
                 for kind, callback in self._neighbours()
             ],
         }
-        path = Path(self.backup_dir, _FILE)
+        path = Path(self.backup_dir, FILE)
         make_folder("BackupAndRestore", path.parent)
         with (
             placement.one_writer(self._variables()) as writes,
@@ -196,11 +193,7 @@ class BackupAndRestore(Callback):
         run.order = None if state["order"] is None else arrays[state["order"]]
         self.model.stop_training = state["stopped"]
         run.catch_up()  # with the random numbers of this run's beginning
-        version, internal, gauss = state["random"]
-        random.setstate((version, tuple(internal), gauss))
-        np.random.set_state(_back(state["numpy"], arrays))
-        if (seed := _back(state["seed"], arrays)) is not None:
-            seeds.global_seed_generator().state.assign(seed)
+        Generators(**_back(state["generators"], arrays)).restore()
         self._others = [
             (kind, {name: _back(v, arrays) for name, v in attributes.items()})
             for kind, attributes in state["callbacks"]
@@ -254,12 +247,6 @@ def _attributes(
     return kept
 
 
-def _global_seed() -> Any:
-    """The key behind `seed=None`; None before the first use."""
-    generator = seeds._global_generator
-    return None if generator is None else np.asarray(generator.state.value)
-
-
 def _plain(value: Any, arrays: _Arrays) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -306,7 +293,8 @@ def _back(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     return {"tuple": tuple, "set": set, "dict": dict}[kind](inner)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The state of a run in a backup, and its arrays by their names there."""
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return json.loads(arrays.pop("state").tobytes()), arrays

@@ -25,8 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb.callbacks import CallbackList, History
-from kerasnb.callbacks.backup import _FILE as FILE
-from kerasnb.callbacks.backup import _read
+from kerasnb.callbacks.backup import FILE, read_backup
 from kerasnb.callbacks.progress import say
 from kerasnb.cluster import engine
 from kerasnb.cluster.mirror import Mirror
@@ -34,6 +33,7 @@ from kerasnb.cluster.parcel import Parcel, pack, pack_each, unpack
 from kerasnb.core import frontend
 from kerasnb.core.errors import check, reject_unknown, show
 from kerasnb.core.graph import map_structure
+from kerasnb.random import Generators
 from kerasnb.training.checks import check_counts
 from kerasnb.training.data import Table
 from kerasnb.training.interrupts import Interrupts
@@ -494,7 +494,7 @@ class Cluster(frontend.Displayable):
             validation_data=_at_host(arguments.pop("validation_data", None)),
             callbacks=away,
             arguments=arguments,
-            generators=engine.generators_now(),
+            generators=Generators.now(),
             every=backup_every,
             backup=backup,
         )
@@ -565,7 +565,7 @@ class Cluster(frontend.Displayable):
             variable.assign(value)
         for callback, kept in zip(callbacks, outcome["callbacks"], strict=True):
             vars(callback).update(kept)
-        engine.restore_generators(outcome["generators"])
+        outcome["generators"].restore()
         model.stop_training = outcome["stopped"]
         assert run is not None
         history = mirror.hooks.history
@@ -607,7 +607,7 @@ class Cluster(frontend.Displayable):
         """Give the model the weights of the last backup, if there was one."""
         if mirror.kept is None:
             return False
-        state, arrays = _read(mirror.path)
+        state, arrays = read_backup(mirror.path)
         variables = engine.variables_of(mirror.model)
         for variable, (_, name, dtype) in zip(
             variables, state["variables"], strict=True

@@ -8,7 +8,6 @@ ipyparallel, whose thread is not.
 import contextlib
 import os
 import platform
-import random
 import signal
 import socket
 import sys
@@ -24,11 +23,11 @@ import jax
 import numpy as np
 
 from kerasnb import distribution as distributions
-from kerasnb import random as seeds
 from kerasnb.cluster.mirror import Channel, Checkpoint, Reporter
 from kerasnb.cluster.parcel import Parcel, pack, unpack
 from kerasnb.core import placement
 from kerasnb.core.errors import optional
+from kerasnb.random import Generators
 from kerasnb.training.data import Table, make_source
 
 REQUEST = "kerasnb_request"
@@ -243,7 +242,7 @@ def fit(
 ) -> dict[str, Any] | None:
     """Train; process 0 returns all that the notebook should have of it."""
     global _channel, _last
-    restore_generators(generators)
+    generators.restore()
     x, y, sample_weight = loaded(data)
     if makes_data(validation_data):
         validation_data = validation_data()
@@ -275,7 +274,7 @@ def fit(
         "status": (model.run.status, model.run.message),
         "stopped": model.stop_training,
         "callbacks": [_kept(callback) for callback in callbacks],
-        "generators": generators_now(),
+        "generators": Generators.now(),
     }
 
 
@@ -356,16 +355,3 @@ WORK: dict[str, Callable[..., Any]] = {
 
 
 # --- Random numbers, the same on all engines and on the way home ----------------------
-
-
-def generators_now() -> tuple:
-    """The states of the generators of Python, NumPy and kerasnb."""
-    ours = (seeds._global_seed, seeds._global_generator)
-    return random.getstate(), np.random.get_state(), ours
-
-
-def restore_generators(states: tuple) -> None:
-    """Go on with these states."""
-    python, numpy, (seeds._global_seed, seeds._global_generator) = states
-    random.setstate(python)
-    np.random.set_state(numpy)

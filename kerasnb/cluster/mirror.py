@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 
 from kerasnb import runs
 from kerasnb.callbacks import BackupAndRestore, Callback, CallbackList
-from kerasnb.callbacks.backup import _FILE as FILE
+from kerasnb.callbacks.backup import FILE
 from kerasnb.core import frontend
 from kerasnb.saving.files import Replacing
 from kerasnb.training.run import Run

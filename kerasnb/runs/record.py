@@ -15,6 +15,7 @@ import numpy as np
 from kerasnb.core.configurable import deserialize
 from kerasnb.core.frontend import Displayable
 from kerasnb.core.registry import custom_object_scope
+from kerasnb.random import seeded
 from kerasnb.runs import curves, folder, start
 from kerasnb.saving.files import DamagedFileError, Replacing
 
@@ -182,7 +183,11 @@ class Record(Displayable):
             )
         again = Again(self, first, values, allow_other_data)
         custom = {**self._custom, **(custom_objects or {})}
-        with start.seeded(first.seed), custom_object_scope(custom), again.expected():
+        with (
+            seeded(first.generators.seed),
+            custom_object_scope(custom),
+            again.expected(),
+        ):
             if model is None:
                 model = self._rebuild()
             given = {**self.arguments, "callbacks": callbacks, "verbose": verbose}
@@ -310,9 +315,9 @@ class Again:
                 variable.store(jnp.asarray(value))
         elif start.fingerprint.of_weights(variables) != self.first.weights:
             hint = "call keras.utils.set_random_seed(...) right before making the model"
-            if self.first.seed is not None:
+            if self.first.generators.seed is not None:
                 hint = "the model was trained before, loaded, or not made right after "
-                hint += f"set_random_seed({self.first.seed})"
+                hint += f"set_random_seed({self.first.generators.seed})"
             raise ValueError(
                 f"rerun: run `{name}` began with weights that its settings alone do "
                 f"not give ({hint}). They are kept when "

@@ -24,6 +24,7 @@ import jax
 from kerasnb.core import settings
 from kerasnb.core.configurable import serialize_object
 from kerasnb.core.registry import get_registered_name, is_library
+from kerasnb.random import seeded
 from kerasnb.runs import curves, fingerprint, folder, start
 from kerasnb.runs.record import Record, base_name, take_again
 from kerasnb.saving.files import Replacing
@@ -96,7 +97,7 @@ def open_record(
         }
     )
     record.start = start.Start.of(model)
-    record.seed = record.start.seed
+    record.seed = record.start.generators.seed
     record.note_model(described.config, described.code, described.custom)
     held = None
     parent = settings.runs_dir()
@@ -168,7 +169,7 @@ class _Described:
 
     def __init__(self, model: Any) -> None:
         # A script is found by making layers to compare with, and these draw seeds.
-        with start.seeded(None):
+        with seeded(None):
             text, problem = _attempted(lambda: json.dumps(serialize_object(model)))
             code, _ = _attempted(model.to_code)
         told = model.get_compile_config() if text else model._compile_arguments

@@ -1,11 +1,9 @@
 """What a run begins with: the states of the random generators, and its weights."""
 
 import json
-import random as python_random
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb import random
+from kerasnb.random import Generators
 from kerasnb.runs import fingerprint
 from kerasnb.saving.files import DamagedFileError, Replacing
 
@@ -21,46 +19,9 @@ FILE = "start.npz"
 
 
 @dataclass(frozen=True)
-class Generators:
-    """The states of the generators of Python and NumPy, small enough to keep many."""
-
-    python: np.ndarray
-    numpy: np.ndarray
-    rest: tuple[float | None, int, int, float]
-
-    @classmethod
-    def now(cls) -> "Generators":
-        """Their present states."""
-        _, words, gauss = python_random.getstate()
-        _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-        rest = (gauss, int(position), int(has_gauss), float(cached))
-        return cls(np.array(words, np.uint32), np.array(keys, np.uint32), rest)
-
-    def restore(self) -> None:
-        """Put the generators back into these states."""
-        gauss, position, has_gauss, cached = self.rest
-        python_random.setstate((3, tuple(self.python.tolist()), gauss))
-        np.random.set_state(("MT19937", self.numpy, position, has_gauss, cached))
-
-
-@contextmanager
-def seeded(seed: int | None) -> Iterator[None]:
-    """Seed everything inside; afterwards the generators go on as if it had not been."""
-    before, told = Generators.now(), (random._global_seed, random._global_generator)
-    try:
-        if seed is not None:
-            random.set_random_seed(seed)
-        yield
-    finally:
-        before.restore()
-        random._global_seed, random._global_generator = told
-
-
-@dataclass(frozen=True)
 class Start:
-    """The beginning of a run: seed, generators, and a fingerprint of the weights."""
+    """The beginning of a run: the generators, and a fingerprint of the weights."""
 
-    seed: int | None
     generators: Generators
     weights: str
 
@@ -68,7 +29,7 @@ class Start:
     def of(cls, model: Any) -> "Start":
         """The present state of a model that is about to be trained."""
         weights = fingerprint.of_weights(variables_of(model))
-        return cls(random.get_random_seed(), Generators.now(), weights)
+        return cls(Generators.now(), weights)
 
 
 def variables_of(model: Any) -> list[Any]:
@@ -92,13 +53,15 @@ def save(start: Start, variables: Sequence[Any], path: Path, files: Replacing) -
             )
         named[f"variable{i}"] = array
     facts = {
-        "seed": start.seed,
+        "seed": start.generators.seed,
         "weights": start.weights,
         "rest": start.generators.rest,
         "dtypes": [str(v.dtype) for v in variables],
     }
     text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     states = {"python": start.generators.python, "numpy": start.generators.numpy}
+    if start.generators.key is not None:
+        states["key"] = start.generators.key
     with files.open(path) as file:
         np.savez(file, facts=text, **states, **named)  # type: ignore[arg-type]
 
@@ -110,13 +73,14 @@ def load(path: Path) -> tuple[Start, list[np.ndarray]]:
             arrays = {name: file[name] for name in file.files}
         facts = json.loads(arrays["facts"].tobytes())
         gauss, *rest = facts["rest"]
-        generators = Generators(arrays["python"], arrays["numpy"], (gauss, *rest))
+        states = arrays["python"], arrays["numpy"], (gauss, *rest)
+        generators = Generators(*states, facts["seed"], arrays.get("key"))
         # NumPy's files know no bfloat16: its bytes come back as plain ones.
         values = [
             arrays[f"variable{i}"].view(jnp.dtype(dtype))
             for i, dtype in enumerate(facts["dtypes"])
         ]
-        return Start(facts["seed"], generators, facts["weights"]), values
+        return Start(generators, facts["weights"]), values
     except _BROKEN as error:
         raise DamagedFileError(
             f"rerun: {path} does not hold the beginning of a run "

@@ -18,7 +18,6 @@ from kerasnb.core.errors import check, message, optional, reject_unknown, sugges
 from kerasnb.core.frontend import Displayable
 from kerasnb.models import Model
 from kerasnb.runs.curves import better
-from kerasnb.runs.start import seeded
 from kerasnb.tune.pruning import Pruning
 
 _DIRECTIONS = {"min": "minimize", "max": "maximize"}
@@ -387,7 +386,7 @@ class Study(Displayable):
         if self._background and self._plan.seed is not None:
             random.set_random_seed(self._plan.seed)
             return nullcontext()
-        return seeded(self._plan.seed)
+        return random.seeded(self._plan.seed)
 
     def _best(self) -> Trial:
         best = self.best
