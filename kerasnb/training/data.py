@@ -6,6 +6,7 @@ can gather its batches on the device. Everything else that yields batches become
 """
 
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,7 @@ class Stream:
         self._class_weight, self._prepare = class_weight, prepare
         self._first: tuple | None = None
         self._form: Any = None  # structure, shapes and dtypes of the first batch
+        self._good: list | None = None  # dtypes and ranks of arrays taken as they are
         self._peeked: Iterator | None = None
         self._begun = False
 
@@ -127,6 +129,8 @@ class Stream:
 
     def _batch(self, item: Any, number: int) -> tuple:
         """One batch as `(x,)`, `(x, y)` or `(x, y, weight)` of arrays."""
+        if self._good is not None and _kinds(item) == self._good:
+            return item
         who = f"{self.who}, batch {number}"
         item = tuple(item) if isinstance(item, list) else item
         item = item if isinstance(item, tuple) else (item,)
@@ -143,7 +147,11 @@ class Stream:
         )
         data = with_class_weights(who, data, self._class_weight)
         _count_rows(who, data)
-        return self._like_the_first(who, data)
+        data = self._like_the_first(who, data)
+        if len(data) == len(item) and all(map(operator.is_, data, item)):
+            # All of this for nothing: the next ones need not be looked at so closely.
+            self._good = _kinds(item)
+        return data
 
     def _like_the_first(self, who: str, data: tuple) -> tuple:
         """The batch in the dtypes of the first one, whose structure it must have."""
@@ -172,6 +180,16 @@ class Stream:
                 )
             arrays[i] = array.astype(dtype)
         return jax.tree.unflatten(structure, arrays)
+
+
+def _kinds(item: Any) -> list | None:
+    """Dtypes and ranks of a tuple of NumPy arrays of equal length, None for others."""
+    if type(item) is not tuple or any(type(a) is not np.ndarray for a in item):
+        return None
+    rows = item[0].shape[:1] if item else (0,)
+    if rows == (0,) or any(a.shape[:1] != rows for a in item):
+        return None
+    return [(a.dtype, a.ndim) for a in item]
 
 
 def make_source(

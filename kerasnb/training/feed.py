@@ -107,11 +107,6 @@ class Feed:
         self._room.put(None)
         self._thread.join(LAST_WAIT)
 
-    @property
-    def alive(self) -> bool:
-        """Whether a batch is still being made."""
-        return self._thread.is_alive()
-
     def __iter__(self) -> Iterator[Block | None]:
         while True:
             self._hungry = self._ready.empty()
