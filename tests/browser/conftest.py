@@ -78,7 +78,8 @@ def open_page(
     yield make
     report = request.node.stash.get(_REPORT, None)
     for number, page in enumerate(pages):
-        if report is not None and report.failed:
+        open_still = not page.page.is_closed()
+        if report is not None and report.failed and open_still:
             path = page.screenshot(f"failed-{request.node.name}-{number}")
             print(path, *page.errors(), sep="\n")
         page.close()
