@@ -266,7 +266,7 @@ class LabPage:
     def open(self, notebook: str) -> Self:
         """Open a notebook of the server's folder and wait for its kernel."""
         self._go(f"lab/tree/{notebook}")
-        self._wait_for_notebook()
+        self._wait_for_notebook(notebook)
         self.page.wait_for_function(_KERNEL_IDLE, timeout=90_000)
         return self
 
@@ -281,7 +281,7 @@ class LabPage:
             factory="Notebook",
             kernelPreference={"shouldStart": False, "canStart": False},
         )
-        self._wait_for_notebook()
+        self._wait_for_notebook(notebook)
         if any(s["path"] == notebook for s in self.server.request("GET", "sessions")):
             raise RuntimeError(f"{notebook} has a kernel; shut_down_kernels() first")
         return self
@@ -430,9 +430,14 @@ class LabPage:
         # `reset` starts from an empty workspace: no tab of an earlier test.
         self.page.goto(f"{self.server.url}/{path}?token={TOKEN}&reset")
 
-    def _wait_for_notebook(self) -> None:
+    def _wait_for_notebook(self, name: str | None = None) -> None:
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=90_000)
-        self.page.wait_for_function(f"() => {_PANEL}?.content?.model?.cells?.length")
+        self.page.wait_for_function(
+            "(name) => { const panel = " + _PANEL + "; return "
+            "panel?.content?.model?.cells?.length "
+            "&& (name === null || panel.context.path === name); }",
+            arg=name,
+        )
         self.page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
         self.set_theme(self._theme)
 
