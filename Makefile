@@ -81,18 +81,24 @@ kills: export JAX_PLATFORMS ?= cpu
 kills: $(VENV)/.installed-test ## Runs killed at fifty random instants
 	$(PYTEST) -m kills tests
 
+.PHONY: fuzz
+fuzz: export JAX_PLATFORMS ?= cpu
+fuzz: $(VENV)/.installed-test ## 20,000 damaged files, each refused or read right
+	$(PY) -m tests.fuzz --count 20000
+
 .PHONY: sources
 sources: export JAX_PLATFORMS ?= cpu
-sources: python-check ## Data of TensorFlow, PyTorch and grain in `fit`
+sources: python-check ## Packages beside ours: their data, their callbacks
 	@$(MAKE) --no-print-directory VENV=build/sources PYTHON=$(PYTHON) \
 	    build/sources/.with-torch build/sources/.installed-sources
 	build/sources/bin/python -m pytest -m sources tests/sources
 
 .PHONY: bench
-bench: $(VENV)/.installed-test ## Speed of import and of training against hand-written JAX
+bench: $(VENV)/.installed-test ## Speed beside hand-written JAX, and of files beside Keras
 	$(PY) tests/benchmarks/import_time.py
 	$(PY) tests/benchmarks/against_handwritten.py
 	$(PY) tests/benchmarks/streams.py
+	$(PY) tests/benchmarks/files.py
 	$(PY) -m tests.benchmarks.layers
 
 .PHONY: binder-check
