@@ -11,7 +11,7 @@ NumPy instead, with JAX's own Threefry counter scheme and to the same last bit.
 import math
 import operator
 import random as python_random
-from collections.abc import Iterator, Sequence
+from collections import abc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ from kerasnb.core.configurable import Configurable
 from kerasnb.core.errors import check, reject_unknown, show
 from kerasnb.core.variable import Variable
 
-Shape = Sequence[int]
+Shape = abc.Sequence[int]
 
 # --- Seeds ----------------------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class Generators:
 
 
 @contextmanager
-def seeded(seed: int | None) -> Iterator[None]:
+def seeded(seed: int | None) -> abc.Iterator[None]:
     """Seed everything inside; afterwards the generators go on as if it had not been.
 
     >>> with seeded(1):
@@ -323,7 +323,7 @@ def categorical(
 
 
 def dropout(
-    inputs: Any, rate: float, noise_shape: Sequence | None = None, seed: Any = None
+    inputs: Any, rate: float, noise_shape: abc.Sequence | None = None, seed: Any = None
 ) -> jax.Array:
     """Zero a share `rate` of the elements, scale the others by `1 / (1 - rate)`.
 
