@@ -20,6 +20,25 @@ def show(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def printable(text: str) -> str:
+    r"""A text on one line, with nothing in it that moves a terminal's cursor.
+
+    >>> printable("a\x1b[31m")
+    'a?[31m'
+    """
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def readable_size(size: float) -> str:
+    """A number of bytes as people write it: `1536` -> `"1.50 KB"`."""
+    for unit in ("B", "KB", "MB", "GB", "TB"):
+        if size < 1024:
+            return f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} PB" if size < 1e9 else "far too much"
+
+
 def suggest(name: Any, known: Iterable[str]) -> str:
     """` Did you mean "x"?` when a known name is close to `name`, else nothing.
 
@@ -31,7 +50,7 @@ def suggest(name: Any, known: Iterable[str]) -> str:
     for k in known:
         lowered.setdefault(k.lower(), k)
     near = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.6)
-    return f' Did you mean "{lowered[near[0]]}"?' if near else ""
+    return f' Did you mean "{printable(lowered[near[0]])}"?' if near else ""
 
 
 def message(who: str | None, argument: str, value: Any, expected: str) -> str:

@@ -26,11 +26,12 @@ R = TypeVar("R")
 # Large, for wide windows and many strides; far apart, to differ when divided; and with
 # many divisors, so that an unknown axis can be split into equal parts.
 _PROBES = (840, 2520)
+_LONG = (100800, 302400)
 
 
 def is_probe(length: int) -> bool:
     """Whether an axis of that length may stand for one of unknown length."""
-    return length in _PROBES
+    return length in (*_PROBES, *_LONG)
 
 
 class KerasTensor:
@@ -146,19 +147,23 @@ def output_spec(fn: Callable, *args: Any, **kwargs: Any) -> Any:
         return jax.eval_shape(run, *specs)
 
     unknown = any(None in flat[i].shape for i in where)
-    forced = None
+    forced, other = None, _PROBES[1]
     try:
         first = probe(_PROBES[0])
     except (TypeError, ValueError):
+        first = None
+        if unknown:  # and to be long, for a layer that crops a lot
+            with contextlib.suppress(TypeError, ValueError):
+                first, other = probe(_LONG[0]), _LONG[1]
         # An unknown axis may have to be as long as a known one.
-        first = forced = None
-        for forced in sorted(_lengths((args, kwargs))) if unknown else ():
+        guess = unknown and first is None
+        for forced in sorted(_lengths((args, kwargs))) if guess else ():
             with contextlib.suppress(TypeError, ValueError):
                 first = probe(forced)
                 break
         if first is None:
             raise
-    second = probe(_PROBES[1]) if unknown and forced is None else first
+    second = probe(other) if unknown and forced is None else first
     if len(jax.tree.leaves(first)) != len(jax.tree.leaves(second)):
         raise ValueError(
             f"{getattr(fn, '__name__', 'call')}: how many results there are depends on "
@@ -243,6 +248,7 @@ class Operation(Configurable):
             raise ValueError(
                 f"{type(self).__name__}: `name` must be a string, not {show(name)}."
             )
+        naming.check_name(type(self).__name__, name)
         if name and "/" in name:
             raise ValueError(
                 f'{type(self).__name__}: `name` must not contain "/", not "{name}".'

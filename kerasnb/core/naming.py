@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from kerasnb.core.errors import check
+
 _counters: ContextVar[Counter | None] = ContextVar("name_counters", default=None)
 _session: Counter = Counter()
 _scopes: ContextVar[tuple[str, ...]] = ContextVar("name_scopes", default=())
@@ -20,6 +22,19 @@ def to_snake_case(name: str) -> str:
     name = re.sub(r"\W+", "", _INNER_NAMES.get(name, name))
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def check_name(who: str, name: Any) -> None:
+    """Raise a ValueError for a name that would do something to where it is printed.
+
+    Control characters move a terminal's cursor, others turn the writing round.
+    """
+    good = name is None or (isinstance(name, str) and not _ACTIVE.search(name))
+    expected = "letters, digits and signs without control characters"
+    check(good, who, "name", name, expected)
+
+
+_ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def unique(prefix: str) -> str:

@@ -55,6 +55,7 @@ class Loss(Configurable):
             reduction,
             f"one of {REDUCTIONS}",
         )
+        naming.check_name(type(self).__name__, name)
         self.name = name or naming.auto_name(self)
         self.reduction = reduction
         self._policy = dtypes.get_policy(dtype or dtypes.standardize_dtype(None))

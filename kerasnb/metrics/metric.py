@@ -40,6 +40,7 @@ class Metric(Configurable):
     _direction: str | None = None
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
+        naming.check_name(type(self).__name__, name)
         self.name = name or naming.auto_name(self)
         self._policy = dtypes.get_policy(dtype or dtypes.standardize_dtype(None))
         self._variables: list[Variable] = []
@@ -142,9 +143,12 @@ class Metric(Configurable):
 
     def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
         """The number for given values of the variables."""
-        return functional(self.result, self.variables)(self._checked(metric_variables))[
-            0
-        ]
+
+        def result() -> Any:
+            found = self.result()
+            return found.value if isinstance(found, Variable) else found
+
+        return functional(result, self.variables)(self._checked(metric_variables))[0]
 
     def stateless_reset_state(self) -> list[Any]:
         """The variables' values before the first batch."""

@@ -113,6 +113,7 @@ class Optimizer(Configurable):
                 every,
                 "an integer of at least 1, or None",
             )
+        naming.check_name(type(self).__name__, name)
         self.name = name or naming.auto_name(self)
         self.weight_decay = weight_decay
         self.clipnorm, self.clipvalue = clipnorm, clipvalue

@@ -1,5 +1,6 @@
 """kerasnb.core.graph"""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from kerasnb.layers import Input
         ((None, 4), lambda x: x @ jnp.ones((4, 7)), (None, 7)),
         ((5, 4), lambda x: x.T, (4, 5)),
         ((None, None), lambda x: x[:, ::2], (None, None)),
+        ((2, None), lambda x: jax.lax.slice(x, (0, 5000), (2, x.shape[1])), (2, None)),
     ],
 )
 def test_shapes_come_from_tracing(shape, fn, expected):
