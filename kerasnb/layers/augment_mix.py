@@ -458,6 +458,10 @@ class Pipeline(Layer):
         """The layers and the name."""
         return {"layers": serialize(self._pipeline_layers), "name": self.name}
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Nothing to note, as in Keras, which would warn of layers not built."""
+        return None
+
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None

@@ -14,6 +14,7 @@ from kerasnb.core.graph import (
     Node,
     OpCall,
     Operation,
+    any_symbolic,
     is_symbolic,
     leaves,
     map_structure,
@@ -21,7 +22,7 @@ from kerasnb.core.graph import (
 )
 from kerasnb.layers.host import as_numpy, holds_text, text_as_array
 from kerasnb.layers.input_layer import Input, InputLayer
-from kerasnb.layers.layer import Layer
+from kerasnb.layers.layer import Layer, call_facts
 from kerasnb.models import op_config
 from kerasnb.models.border import Prepared, find_border
 from kerasnb.models.model import Model
@@ -107,12 +108,12 @@ class Functional(Model):
     @property
     def input_shape(self) -> Any:
         """The shapes of the inputs."""
-        return map_structure(lambda t: t.shape, self.input)
+        return _shapes(self.input)
 
     @property
     def output_shape(self) -> Any:
         """The shapes of the outputs."""
-        return map_structure(lambda t: t.shape, self.output)
+        return _shapes(self.output)
 
     @property
     def input_names(self) -> list[str]:
@@ -290,9 +291,19 @@ class Functional(Model):
                     continue
                 args, kwargs = _read_call(call, made)
                 operation = operations[name]
+                # Keras notes the default of `training` as if it had been given. Kept,
+                # a Dropout would never drop anything, whatever the model is told.
+                default = _default_of_training(operation)
+                if default is not None and kwargs.get("training") is default:
+                    del kwargs["training"]
                 if isinstance(operation, OpCall):
                     args, kwargs = op_config.recall(
                         described[name], operation.fn, args, kwargs
+                    )
+                if not any_symbolic(args, kwargs):
+                    raise ValueError(
+                        f"The file's graph cannot be rebuilt: `{name}` is called on "
+                        "values, not on what a layer makes."
                     )
                 before = len(operations[name]._inbound_nodes)
                 operations[name](*args, **kwargs)
@@ -324,6 +335,12 @@ class Functional(Model):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Nothing to do: a graph is built when it is made."""
+
+
+def _shapes(tensors: Any) -> Any:
+    """The shapes of inputs or outputs; a list of one is as good as that one."""
+    shapes = map_structure(lambda t: t.shape, tensors)
+    return shapes[0] if isinstance(shapes, list) and len(shapes) == 1 else shapes
 
 
 def _unfold(operation: Operation, args: tuple, kwargs: dict) -> Any:
@@ -417,6 +434,12 @@ def _read_call(call: Any, made: dict) -> tuple[list, dict[str, Any]]:
         return x
 
     return read(call["args"]), read(call["kwargs"])
+
+
+def _default_of_training(operation: Operation) -> bool | None:
+    if not isinstance(operation, Layer):
+        return None
+    return call_facts(type(operation)).training_default
 
 
 def _is_ready(call: Any, made: dict) -> bool:

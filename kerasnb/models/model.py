@@ -186,7 +186,7 @@ class Model(Trainer):
         overwrite: bool = True,
         max_shard_size: float | None = None,
     ) -> None:
-        """Write the weights to a `.weights.h5` file."""
+        """Write the weights to a `.weights.h5` or a `.safetensors` file."""
         saving.save_weights(
             self, filepath, overwrite=overwrite, max_shard_size=max_shard_size
         )
@@ -194,7 +194,7 @@ class Model(Trainer):
     def load_weights(
         self, filepath: str | Path, skip_mismatch: bool = False, **kwargs: Any
     ) -> None:
-        """Read the weights from a `.weights.h5` or `.keras` file."""
+        """Read the weights from a `.weights.h5`, `.safetensors` or `.keras` file."""
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from kerasnb import metrics as metrics_room
 from kerasnb.core.errors import suggest
 from kerasnb.core.graph import leaves
 from kerasnb.core.naming import name_of
+from kerasnb.core.variable import Variable
 from kerasnb.training.checks import named
 
 # Names that stand for several losses or metrics, chosen by the shapes of the data.
@@ -278,10 +279,15 @@ class CompiledMetrics:
 def add_result(logs: dict[str, Any], name: str, value: Any) -> None:
     """Put a metric's result into the logs; a dict of results keeps its own names."""
     if isinstance(value, Mapping):
-        logs.update(value)
+        logs.update({key: _number(each) for key, each in value.items()})
         return
     unique, count = name, 0
     while unique in logs:
         count += 1
         unique = f"{name}_{count}"
-    logs[unique] = value
+    logs[unique] = _number(value)
+
+
+def _number(value: Any) -> Any:
+    """A result; of a variable what it holds now, since later it is another's turn."""
+    return value.value if isinstance(value, Variable) else value

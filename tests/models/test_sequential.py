@@ -57,6 +57,14 @@ def test_a_built_model_in_front_says_the_shape_of_the_input():
     assert model.built and model.input_shape == (None, 3)
 
 
+def test_so_does_a_model_that_was_cut_out_of_another():
+    first = nb.Sequential([nb.Input((3,)), _dense(4)])
+    front = nb.Model(first.inputs, first.output)  # whose inputs are a list of one
+    assert front.input_shape == (None, 3) and front.output_shape == (None, 4)
+    model = nb.Sequential([front, _dense(1)])
+    assert model.built and model.input_shape == (None, 3)
+
+
 def test_add_and_pop_change_the_chain():
     model = nb.Sequential([nb.Input((3,))])
     model.add(_dense(4, name="a"))

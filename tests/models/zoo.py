@@ -9,6 +9,7 @@ import numpy as np
 
 import kerasnb
 from kerasnb.core.naming import reset_names
+from kerasnb.layers.layer import call_facts
 
 LIBRARIES = (kerasnb, keras)
 
@@ -232,10 +233,23 @@ def plain(config: Any) -> Any:
     """A config as JSON has it, without what says nothing or is numbered at random."""
     if isinstance(config, dict):
         inner = {key: plain(v) for key, v in config.items() if key not in _NOISE}
+        for call in inner.get("inbound_nodes", ()):
+            _forget_default(inner["class_name"], call)
         return {key: value for key, value in inner.items() if value not in (None, {})}
     if isinstance(config, list | tuple):
         return [plain(item) for item in config]
     return config
+
+
+def _forget_default(name: str, call: Any) -> None:
+    """Keras notes the default of `training` as if it had been given."""
+    layer = getattr(kerasnb.layers, name, None)
+    if layer is not None and call.get("kwargs"):
+        default = call_facts(layer).training_default
+        if default is not None and call["kwargs"].get("training") is default:
+            del call["kwargs"]["training"]
+            if not call["kwargs"]:
+                del call["kwargs"]
 
 
 # Keras gives no name to built-in classes but to this one; and notes the input shapes of
