@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from kerasnb import initializers, random
 from kerasnb.applications.imagenet_utils import decode_predictions as decode_predictions
 from kerasnb.applications.imagenet_utils import preprocessing
-from kerasnb.applications.network import STORE, Files, Network, describe
+from kerasnb.applications.network import STORE, Files, Network, describe, shared
 from kerasnb.core.graph import KerasTensor
 from kerasnb.layers import (
     Activation,
@@ -31,6 +31,9 @@ class StochasticDepth(Layer):
     """In training, nothing for some of the samples: `y = x · keep / (1 - rate)`.
 
     `drop_path_rate` is the part of samples left out. Shapes: `s -> s`.
+
+    >>> StochasticDepth(0.5)(jnp.ones((2, 3))).sum().item()  # not in training
+    6.0
     """
 
     def __init__(self, drop_path_rate: float, **kwargs: Any) -> None:
@@ -52,6 +55,9 @@ class LayerScale(Layer):
     """`gamma · x` with one learned number for each channel, small at first.
 
     Shapes: `(..., projection_dim) -> (..., projection_dim)`. (Touvron et al., 2021)
+
+    >>> LayerScale(0.5, 2)(jnp.ones((1, 2))).tolist()
+    [[0.5, 0.5]]
     """
 
     def __init__(self, init_values: float, projection_dim: int, **kwargs: Any) -> None:
@@ -62,7 +68,8 @@ class LayerScale(Layer):
     def build(self, input_shape: Any) -> None:
         """Make `gamma`."""
         start = initializers.Constant(self.init_values)
-        self.gamma = self.add_weight((self.projection_dim,), start, name="gamma")
+        # Without a name of its own, as in Keras.
+        self.gamma = self.add_weight((self.projection_dim,), start)
 
     def call(self, x: Any) -> Any:
         """The inputs, scaled."""
@@ -91,17 +98,11 @@ def _variant(
             title,
             224,
             Files(f"{STORE}convnext/", names, (hashes[0], hashes[1])),
-            include_top=include_top,
-            weights=weights,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
+            **shared(locals()),
             channels_first=False,
         )
         x = network.image
-        if include_preprocessing and network.shape[-1] == 3:
+        if include_preprocessing and network.channels == 3:
             mean = [255 * m for m in _MEAN]
             variance = [(255 * s) ** 2 for s in _STDDEV]
             label = f"{name}_prestem_normalization"

@@ -13,8 +13,9 @@ from kerasnb.applications.efficientnet import (
 )
 from kerasnb.applications.imagenet_utils import decode_predictions as decode_predictions
 from kerasnb.applications.imagenet_utils import preprocessing
-from kerasnb.applications.network import STORE, Files, Network, describe
+from kerasnb.applications.network import STORE, Files, Network, describe, shared
 from kerasnb.core.graph import KerasTensor
+from kerasnb.initializers import Constant
 from kerasnb.layers import Conv2D, DepthwiseConv2D, Normalization, Rescaling
 from kerasnb.models.functional import Functional
 
@@ -92,20 +93,10 @@ def _variant(
             title,
             size,
             Files(folder, names, (hashes[0], hashes[1])),
-            include_top=include_top,
-            weights=weights,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
+            **shared(locals()),
         )
         x = network.image
-        if (
-            include_preprocessing
-            and kind == "b"
-            and network.shape[network.axis % 3] == 3
-        ):
+        if include_preprocessing and kind == "b" and network.channels == 3:
             x = Rescaling(scale=1 / 255)(x)
             x = Normalization(mean=_MEAN, variance=_VARIANCE, axis=network.axis)(x)
         elif include_preprocessing:
@@ -135,7 +126,8 @@ def _layers(network: Network, x: Any, blocks: tuple, width: float, depth: float)
     x = _conv(x, _rounded(1280 * width), "top_conv")
     x = norm_swish(network, x, "top_", **NORM)
     names = ("avg_pool", "max_pool")
-    return network.head(x, names=names, dropout=0.2, **classifier())
+    start = classifier() | {"bias_initializer": Constant(0.0)}
+    return network.head(x, names=names, dropout=0.2, **start)
 
 
 def _conv(x: Any, filters: int, name: str, size: int = 1, strides: int = 1) -> Any:

@@ -33,6 +33,10 @@ def preprocess_input(
     >>> preprocess_input(np.array([[[0.0, 127.5, 255.0]]]), mode="tf").tolist()
     [[[-1.0, 0.0, 1.0]]]
     """
+    return _preprocessed(x, data_format, mode)
+
+
+def _preprocessed(x: Any, data_format: str | None, mode: str) -> Any:
     who = "preprocess_input"
     modes = '"caffe", "tf" or "torch"'
     check(mode in ("caffe", "tf", "torch"), who, "mode", mode, modes)
@@ -73,7 +77,7 @@ def preprocessing(mode: str | None) -> Callable[..., Any]:
     """The `preprocess_input` of one family; None where the model does it itself."""
 
     def preprocess_input(x: Any, data_format: str | None = None) -> Any:
-        return x if mode is None else _preprocess(x, data_format, mode)
+        return x if mode is None else _preprocessed(x, data_format, mode)
 
     preprocess_input.__doc__ = (
         "Nothing: the model itself brings pixels from 0 to 255 to its scale."
@@ -82,9 +86,6 @@ def preprocessing(mode: str | None) -> Callable[..., Any]:
         "`kerasnb.applications.imagenet_utils.preprocess_input`."
     )
     return preprocess_input
-
-
-_preprocess = preprocess_input
 
 
 def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, float]]]:

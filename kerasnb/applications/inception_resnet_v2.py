@@ -53,7 +53,13 @@ preprocess_input = preprocessing("tf")
 
 
 class CustomScaleLayer(Layer):
-    """`a + scale · b` of two inputs, under the name that files know it by."""
+    """`a + scale · b` of two inputs, under the name that files know it by.
+
+    Shapes: two of the same shape, which is that of the output.
+
+    >>> CustomScaleLayer(0.5)([np.ones(2), np.ones(2)]).tolist()
+    [1.5, 1.5]
+    """
 
     def __init__(self, scale: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -5,7 +5,7 @@ from typing import Any
 
 from kerasnb.applications.imagenet_utils import decode_predictions as decode_predictions
 from kerasnb.applications.imagenet_utils import preprocessing
-from kerasnb.applications.network import STORE, Files, Network, describe
+from kerasnb.applications.network import STORE, Files, Network, describe, shared
 from kerasnb.core.errors import check
 from kerasnb.core.graph import KerasTensor
 from kerasnb.layers import (
@@ -61,13 +61,7 @@ def MobileNet(  # noqa: D103 (`describe` writes it)
     network = Network(
         who,
         usual_size(input_shape, _SIZES),
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
+        **shared(locals()),
     )
     rows = trained_size(network, _SIZES)
     if alpha in _ALPHAS:

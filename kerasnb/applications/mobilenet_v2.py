@@ -13,6 +13,7 @@ from kerasnb.applications.network import (
     describe,
     divisible,
     same_padding,
+    shared,
 )
 from kerasnb.core.graph import KerasTensor
 from kerasnb.layers import Add, Conv2D, DepthwiseConv2D, ReLU, ZeroPadding2D
@@ -53,13 +54,7 @@ def MobileNetV2(  # noqa: D103 (`describe` writes it)
     network = Network(
         "MobileNetV2",
         usual_size(input_shape, _SIZES),
-        include_top=include_top,
-        weights=weights,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        classifier_activation=classifier_activation,
+        **shared(locals()),
     )
     rows = trained_size(network, _SIZES)
     file = f"mobilenet_v2_{KERNELS}_{float(alpha)}_{rows}"

@@ -15,6 +15,7 @@ from kerasnb.applications.network import (
     describe,
     divisible,
     same_padding,
+    shared,
 )
 from kerasnb.core.graph import KerasTensor
 from kerasnb.layers import (
@@ -126,17 +127,9 @@ def _variant(kind: str, blocks: tuple, last: int) -> Callable[..., Functional]:
         network = Network(
             title,
             224,
-            # Its weights, and its classifier, take images of any size.
-            include_top=False,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            weights=weights,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
+            any_size=True,
+            **shared(locals()),
         )
-        network.include_top = include_top
-        network._check_weights()
         if weights == "imagenet" and network.shape.count(224) != 2:
             warnings.warn(
                 f"{title}: the weights were trained on 224 by 224 pixels, and "

@@ -11,6 +11,7 @@ from kerasnb.applications.network import (
     Network,
     describe,
     same_padding,
+    shared,
 )
 from kerasnb.core.graph import KerasTensor
 from kerasnb.layers import (
@@ -60,13 +61,7 @@ def _variant(
             title,
             size,
             Files(f"{STORE}nasnet/", names, hashes, saved_as),
-            include_top=include_top,
-            weights=weights,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
+            **shared(locals()),
             channels_first=False,
         )
         x = _conv(network, network.image, stem, "stem_conv1", "stem_bn1", 3, 2)

@@ -28,6 +28,15 @@ from kerasnb.utils import get_source_inputs
 
 STORE = "https://storage.googleapis.com/tensorflow/keras-applications/"
 KERNELS = "weights_tf_dim_ordering_tf_kernels"
+_SHARED = (
+    "include_top",
+    "weights",
+    "input_tensor",
+    "input_shape",
+    "pooling",
+    "classes",
+    "classifier_activation",
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,11 @@ def usual_files(folder: str, name: str, *hashes: str) -> Files:
     return Files(f"{STORE}{folder}/", names, hashes)  # type: ignore[arg-type]
 
 
+def shared(given: dict[str, Any]) -> dict[str, Any]:
+    """Of a maker's `locals()`, the arguments that every architecture has."""
+    return {name: given[name] for name in _SHARED}
+
+
 class Network:
     """One model of an architecture while it is made."""
 
@@ -74,6 +88,7 @@ class Network:
         classes: int = 1000,
         classifier_activation: Any = "softmax",
         channels_first: bool = True,
+        any_size: bool = False,
     ) -> None:
         self.who, self.files = who, files
         self.include_top, self.weights = include_top, weights
@@ -87,7 +102,8 @@ class Network:
             )
         self.axis = 1 if first else -1
         self._check_weights()
-        shape = self._shape(input_shape, size, smallest)
+        sized = include_top and not any_size  # the classifier needs one size
+        shape = self._shape(input_shape, size, smallest, sized)
         self._given = input_tensor
         if input_tensor is None:
             self.image = Input(shape=shape)
@@ -112,7 +128,9 @@ class Network:
             name = "classifier_activation"
             check(right, self.who, name, self.activation, expected)
 
-    def _shape(self, given: tuple | None, size: int, smallest: int) -> tuple:
+    def _shape(
+        self, given: tuple | None, size: int, smallest: int, sized: bool
+    ) -> tuple:
         """The shape of one image: what was given, or the usual one."""
         if given is not None:
             given = tuple(given)
@@ -130,20 +148,20 @@ class Network:
         if pretrained and given is not None:
             check(channels == 3, self.who, "input_shape", given, "with 3 channels")
         usual = (channels, size, size) if first else (size, size, channels)
-        if pretrained and self.include_top:
+        if pretrained and sized:
             expected = f"{usual} with weights and classifier of ImageNet"
             right = given in (None, usual)
             check(right, self.who, "input_shape", given, expected)
             return usual
         if given is None:
-            if self.include_top:
+            if sized:
                 return usual
             return (3, None, None) if first else (None, None, 3)
         sides = given[1:] if first else given[:2]
         enough = all(side is None or side >= smallest for side in sides)
         expected = f"at least {smallest} by {smallest} pixels"
         check(enough, self.who, "input_shape", given, expected)
-        whole = not (self.include_top and None in given)
+        whole = not (sized and None in given)
         expected = "without None (a classifier needs a size), or include_top=False"
         check(whole, self.who, "input_shape", given, expected)
         return given
@@ -152,6 +170,11 @@ class Network:
     def rows(self) -> int | None:
         """The height of an image."""
         return self.shape[1 if self.axis == 1 else 0]
+
+    @property
+    def channels(self) -> int:
+        """The colours of an image, or what stands for them."""
+        return self.shape[0 if self.axis == 1 else 2]
 
     # --- Parts that all architectures have --------------------------------------------
 
@@ -231,19 +254,9 @@ def variant(
         classifier_activation: Any = "softmax",
         name: str = name,
     ) -> Functional:
+        given = shared(locals())
         network = Network(
-            title,
-            size,
-            files,
-            smallest,
-            include_top=include_top,
-            weights=weights,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            classifier_activation=classifier_activation,
-            channels_first=channels_first,
+            title, size, files, smallest, channels_first=channels_first, **given
         )
         return network.model(body(network, network.image, **sizes), name)
 

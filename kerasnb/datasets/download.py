@@ -25,11 +25,14 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import urlopen
 
-from kerasnb.core.errors import check, message
+from kerasnb.core.errors import check, message, readable_size
 from kerasnb.core.settings import is_interactive_logging_enabled
 
 _SILENCE = 30.0  # seconds without a byte before a download is given up
 _CHUNK = 1 << 16
+# Text packs to a hundredth at times; what packs better is a bomb.
+_MAX_EXPANSION = 200
+_BOMB_FLOOR = 1 << 28
 _BROKEN_ARCHIVE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -148,7 +151,8 @@ def fetch(
                 raise ValueError(
                     f"The download of {origin} has the hash {found} where {file_hash} "
                     "was expected, so it was thrown away; try again, and if it stays "
-                    "so, the file has changed at its source."
+                    "so, the file has changed at its source: find the right one and "
+                    f"put it at {path} by hand."
                 )
         part.replace(path)
     return True
@@ -207,13 +211,16 @@ def _extract_tar(path: Path, folder: Path) -> None:
     if not hasattr(tarfile, "data_filter"):
         raise tarfile.TarError("safe extraction needs Python 3.11.4 or newer")
     with tarfile.open(path) as archive:
-        _refuse_outsiders(archive.getnames())
+        members = archive.getmembers()
+        _refuse_outsiders([member.name for member in members])
+        _refuse_bombs(path, [member.size for member in members])
         archive.extractall(folder, filter="data")  # also refuses links that lead out
 
 
 def _extract_zip(path: Path, folder: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         _refuse_outsiders(archive.namelist())
+        _refuse_bombs(path, [info.file_size for info in archive.infolist()])
         archive.extractall(folder)
 
 
@@ -222,6 +229,14 @@ def _refuse_outsiders(names: list[str]) -> None:
         inside = PureWindowsPath(name)  # knows both kinds of slash, and drives
         if inside.anchor or ".." in inside.parts:
             raise tarfile.TarError(f"its member {name!r} would be written outside")
+
+
+def _refuse_bombs(path: Path, sizes: list[int]) -> None:
+    held, claimed = path.stat().st_size, sum(sizes)
+    if claimed > max(_BOMB_FLOOR, _MAX_EXPANSION * held):
+        raise tarfile.TarError(
+            f"it holds {readable_size(held)} and would take {readable_size(claimed)}"
+        )
 
 
 # --- Files ----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import pytest
 
+from kerasnb.datasets import download
 from kerasnb.datasets.download import get_file
 
 CONTENT = bytes(range(256)) * 2000
@@ -236,6 +237,19 @@ def test_an_archive_with_a_member_outside_is_refused_whole(site, cache, make, na
         get_file("pack", f"{site.url}pack", extract=True)
     written = [p.name for p in cache.parent.rglob("*") if p.is_file()]
     assert written == ["pack_archive"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_an_archive_that_unfolds_to_too_much_is_refused(site, cache, kind, monkeypatch):
+    monkeypatch.setattr(download, "_BOMB_FLOOR", 1 << 20)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(1 << 23))
+    packed = {"tar": tar_of({"zeros": bytes(1 << 23)}), "zip": buffer.getvalue()}
+    site.files["pack"] = packed[kind]
+    with pytest.raises(ValueError, match=r"it holds .* KB and would take 8\.00 MB"):
+        get_file("pack", f"{site.url}pack", extract=True)
+    assert leftovers(cache) == []
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
