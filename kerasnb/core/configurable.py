@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from kerasnb.core import registry
+from kerasnb.core import budget, registry
 from kerasnb.core.errors import reject_unknown, show, suggest
 
 R = TypeVar("R")
@@ -200,7 +200,11 @@ def deserialize_object(config: dict[str, Any]) -> Any:
     cls: Any = registry.find_class(
         config.get("module"), config["class_name"], config.get("registered_name")
     )
-    obj = cls.from_config(config["config"])
+    try:
+        obj = cls.from_config(config["config"])
+    except Exception as error:
+        _note_whose(error, config)
+        raise
     if config.get("build_config") and hasattr(obj, "build_from_config"):
         obj.build_from_config(deserialize(config["build_config"]))
     if config.get("compile_config") and hasattr(obj, "compile_from_config"):
@@ -208,6 +212,20 @@ def deserialize_object(config: dict[str, Any]) -> Any:
     if scope is not None and number is not None:
         scope.read[number] = obj
     return obj
+
+
+def _note_whose(error: Exception, config: dict[str, Any]) -> None:
+    """Note in an error which named object could not be made; `whose` reads it."""
+    inner = config["config"]
+    name = inner.get("name") if isinstance(inner, dict) else None
+    # Not for what holds layers: the error is about one of them, or about all.
+    if isinstance(name, str) and "layers" not in inner and not whose(error):
+        error.whose = (config["class_name"], name)  # type: ignore[attr-defined]
+
+
+def whose(error: Exception) -> tuple[str, str] | None:
+    """Class and name of the object that could not be made, where that is known."""
+    return getattr(error, "whose", None)
 
 
 class _Sharing:
@@ -280,7 +298,14 @@ def _read_function(config: dict[str, Any]) -> Any:
 
 def _read_array(config: dict[str, Any]) -> np.ndarray:
     inner = config["config"]
-    return np.array(inner["value"], dtype=inner["dtype"])
+    items, dtype = np.array(inner["value"], object), np.dtype(inner["dtype"])
+    if dtype.kind in "US":  # each item as long as the longest, whatever the dtype says
+        longest = max((len(str(x)) for x in items.flat), default=1)
+        budget.spend("an array of text", (items.size, longest))
+        dtype = np.dtype(dtype.kind)
+    elif dtype.type is np.void:
+        raise ValueError(f"An array of dtype {show(dtype)} is not one of numbers.")
+    return np.array(inner["value"], dtype)
 
 
 _WRITERS: list[tuple[type, Callable[[Any], Any]]] = [

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb.core import dtypes, naming, placement
+from kerasnb.core import budget, dtypes, naming, placement
 from kerasnb.core.errors import show
 from kerasnb.core.frontend import Displayable
 from kerasnb.core.state import current_frame, outside
@@ -60,6 +60,7 @@ class Variable(Displayable):
                     "needs a `shape`."
                 )
             dtype = dtypes.canonical(dtype)
+            budget.spend(f"variable `{self.path}` of shape {shape}", shape)
             make = lambda: dtypes.as_array(  # noqa: E731
                 initializer(tuple(shape), dtype=dtype), dtype
             )
@@ -68,14 +69,29 @@ class Variable(Displayable):
             value = dtypes.as_array(initializer if value is None else value, dtype)
             # A copy: the box may be donated, the caller's array may not.
             make = lambda: jnp.array(value)  # noqa: E731
-        # Also inside a trace the initial value is a real array, computed at once.
-        with outside(), jax.ensure_compile_time_eval():
-            self.box: jax.Array = make()
-        self.shape: tuple[int, ...] = tuple(self.box.shape)
-        self.dtype: str = self.box.dtype.name
-        if layout is not None or placement.distribution() is not None:
+        self._make = make
+        placed = layout is not None or placement.distribution() is not None
+        waits = budget.is_loading() and callable(initializer) and not placed
+        # A file brings the value; whoever looks before it does computes this one.
+        made: Any = jax.ShapeDtypeStruct(shape, dtype) if waits else self.box
+        self.shape: tuple[int, ...] = tuple(made.shape)
+        self.dtype: str = made.dtype.name
+        if placed:
             with outside(), jax.ensure_compile_time_eval():
                 self.lay_out()
+
+    def __getattr__(self, name: str) -> Any:
+        """The first value, when it is first looked at."""
+        if name != "box" or "_make" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no attribute `{name}`.")
+        if budget.is_loading() and isinstance(jnp.zeros(()), jax.core.Tracer):
+            # A symbolic call of the model that is loaded: it asks for shapes.
+            return jnp.zeros(self.shape, self.dtype)
+        # Also inside a trace it is a real array.
+        with outside(), jax.ensure_compile_time_eval():
+            self.box: jax.Array = self._make()
+        del self._make
+        return self.box
 
     def lay_out(self) -> None:
         """Put the value onto the devices where the distribution in force wants it."""
@@ -117,7 +133,18 @@ class Variable(Displayable):
         """Replace the value; shapes must agree, the dtype is kept."""
         if isinstance(value, Variable):
             value = value.raw
-        given, value = value, dtypes.as_array(value, self.dtype)
+        array = dtypes.as_array(value, self.dtype)
+        kept = current_frame() is None and not isinstance(value, jax.core.Tracer)
+        if array is value and kept:
+            # It belongs to somebody else, another variable perhaps, and the training
+            # loop gives its boxes away.
+            with jax.ensure_compile_time_eval():
+                array = jnp.array(value)
+        return self._assign_own(array)
+
+    def _assign_own(self, value: jax.Array) -> jax.Array:
+        """Replace the value by an array that nobody else holds."""
+        value = dtypes.as_array(value, self.dtype)
         if tuple(value.shape) != self.shape:
             raise ValueError(
                 f"Variable `{self.path}` has shape {self.shape} and cannot take a "
@@ -125,11 +152,6 @@ class Variable(Displayable):
             )
         frame = current_frame()
         if frame is None:
-            if value is given and not isinstance(value, jax.core.Tracer):
-                # It belongs to somebody else, another variable perhaps, and the
-                # training loop gives its boxes away.
-                with jax.ensure_compile_time_eval():
-                    value = jnp.array(value)
             self.store(value)
         else:
             frame.write(self, value)
@@ -140,14 +162,15 @@ class Variable(Displayable):
         if self._layout is not None:
             value = placement.place(value, self._layout)
         self.box = value
+        self.__dict__.pop("_make", None)  # a first value that nobody asked for
 
     def assign_add(self, value: Any) -> jax.Array:
         """Add to the value."""
-        return self.assign(self.raw + dtypes.as_array(value))
+        return self._assign_own(self.raw + dtypes.as_array(value))
 
     def assign_sub(self, value: Any) -> jax.Array:
         """Subtract from the value."""
-        return self.assign(self.raw - dtypes.as_array(value))
+        return self._assign_own(self.raw - dtypes.as_array(value))
 
     def numpy(self) -> np.ndarray:
         """The value as a NumPy array."""
@@ -197,8 +220,8 @@ class Variable(Displayable):
 
     def __deepcopy__(self, memo: dict) -> "Variable":
         copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
         copy.box = jnp.array(self.box)
+        copy.__dict__.update(self.__dict__ | copy.__dict__)
         memo[id(self)] = copy
         return copy
 

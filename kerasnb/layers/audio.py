@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb import ops
-from kerasnb.core import settings
+from kerasnb.core import budget, settings
 from kerasnb.core.errors import check
 from kerasnb.core.variable import Variable
 from kerasnb.initializers import STFT, _window
@@ -67,6 +67,7 @@ class MelSpectrogram(Layer):
         self.window = window
         self.sampling_rate = sampling_rate
         self.num_mel_bins = positive_int(who, "num_mel_bins", num_mel_bins)
+        budget.afford(f"{who}: its filters", (self.fft_length, num_mel_bins), 16)
         self.min_freq = min_freq
         self.max_freq = max_freq or int(sampling_rate / 2)
         self.power_to_db = power_to_db

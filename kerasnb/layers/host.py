@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb.core import dtypes
+from kerasnb.core import budget, dtypes
 from kerasnb.core.errors import check
 from kerasnb.core.graph import KerasTensor, is_symbolic, map_structure
 from kerasnb.layers.arguments import choice
@@ -115,6 +115,8 @@ class HostLayer(Layer):
         def run(inputs: Any) -> np.ndarray:
             return narrow(self._on_host(inputs))
 
+        for x in jax.tree.leaves(inputs):
+            budget.afford(f"an input of shape {x.shape}", x.shape, _EACH)
         out = self._try(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), inputs))
         check(
             out.dtype.kind != "O",
@@ -158,12 +160,17 @@ def _blank(size: int) -> Callable[[Any], Any]:
         if not is_symbolic(x):
             return x
         shape = [size if d is None else d for d in x.shape]
+        budget.afford(f"an input of shape {tuple(x.shape)}", shape, _EACH)
         if x.dtype == "string":
             # As many words as rows, so that what depends on them is seen to vary.
             return np.full(shape, " ".join(["a"] * size), object)
         return np.zeros(shape, dtypes.canonical(x.dtype))
 
     return blank
+
+
+# What one value takes as an object of Python, which layers on the host make of it.
+_EACH = 96
 
 
 def narrow(x: np.ndarray) -> np.ndarray:
@@ -184,6 +191,8 @@ def encode(x: Any, mode: str, depth: int, dtype: Any, count_weights: Any = None)
     xp: Any = np if isinstance(x, np.ndarray) else jnp
     if mode == "int":
         return x.astype(dtype)
+    if xp is np:
+        budget.afford(f"vectors of {depth} numbers", (*x.shape, depth), 8)
     if mode == "one_hot":
         x = x[..., 0] if x.ndim > 1 and x.shape[-1] == 1 else x
         return (x[..., None] == xp.arange(depth)).astype(dtype)

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from kerasnb.core import registry, settings
+from kerasnb.core import budget, registry, settings
+from kerasnb.core.configurable import deserialize
 from kerasnb.core.errors import check
 from kerasnb.layers.arguments import choice
 from kerasnb.layers.host import (
@@ -90,6 +91,7 @@ class IndexLookup(HostLayer):
         missing = weighs and vocabulary is not None and idf_weights is None
         expected = 'given, with a vocabulary, exactly when output_mode="tf_idf"'
         check(not unwanted and not missing, who, "idf_weights", idf_weights, expected)
+        budget.spend(f"{who}: {num_oov_indices} indices", (num_oov_indices,), 64)
         self.max_tokens, self.num_oov_indices = max_tokens, num_oov_indices
         self.mask_token, self.oov_token = mask_token, oov_token
         self.invert, self.sparse = invert, sparse
@@ -198,6 +200,7 @@ class IndexLookup(HostLayer):
     def _weigh(self, weights: np.ndarray) -> None:
         """Keep the weights, filled up with zeros where the outputs are."""
         rest = self.max_tokens - len(weights) if self.pad_to_max_tokens else 0  # type: ignore[operator]
+        budget.spend(f"{self._who()}: max_tokens={self.max_tokens}", (rest,), 16)
         self.idf_weights = np.pad(weights, (0, rest)).astype(settings.floatx())
 
     # --- Learning it ------------------------------------------------------------------
@@ -353,14 +356,15 @@ class IndexLookup(HostLayer):
 
     def load_assets(self, dir_path: str | None) -> None:
         """Read the vocabulary that `save_assets` wrote."""
-        if self.input_vocabulary is not None or dir_path is None:
+        if self.input_vocabulary is not None:
             return
-        path = Path(dir_path, _FILE)
-        if path.is_file():
-            lines = path.read_text("utf-8").split("\n")
-            while lines and lines[-1] == "":
-                lines.pop()
-            self._keep([self._token(line) for line in lines[self._start :]])
+        path = Path(dir_path or "", _FILE)
+        if dir_path is None or not path.is_file():
+            raise ValueError(f"{self._who()}: there is no {_FILE} for it")
+        lines = path.read_text("utf-8").split("\n")
+        while lines and lines[-1] == "":
+            lines.pop()
+        self._keep([self._token(line) for line in lines[self._start :]])
 
 
 def _plain(value: Any) -> Any:
@@ -369,8 +373,9 @@ def _plain(value: Any) -> Any:
 
 def refuse_path(who: str, config: dict[str, Any]) -> None:
     """A model file must not make its reader open another file, by its vocabulary."""
-    vocabulary = config.get("vocabulary")
-    if isinstance(vocabulary, str) and not registry.code_is_allowed():
+    # What a config says may stand for a string in a roundabout way.
+    vocabulary = deserialize(config.get("vocabulary"))
+    if isinstance(vocabulary, str | Path) and not registry.code_is_allowed():
         raise ValueError(
             f"{who}: the model asks for the vocabulary file {vocabulary!r} outside of "
             "it. If you trust where it comes from, load it with safe_mode=False."

@@ -8,6 +8,7 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
+from kerasnb.core import budget
 from kerasnb.core import state as core_state
 from kerasnb.core.errors import check
 from kerasnb.core.graph import leaves, map_structure
@@ -144,6 +145,9 @@ class RNN(Layer):
                 f"{self._who()} can only unroll sequences of a known length and got "
                 f"the shape {tuple(sequences_shape)}; use unroll=False."
             )
+        if self.unroll:  # a program that grows with them
+            steps = sequences_shape[1]
+            budget.afford(f"{self._who()}: {steps} steps unrolled", (steps,), 1 << 15)
         if isinstance(self.cell, Layer) and not self.cell.built:
             self.cell.build((batch, *sequences_shape[2:]))
         if self.stateful and self.states is None:

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from kerasnb.core import budget
 from kerasnb.core.errors import check
 from kerasnb.layers.host import (
     OUTPUT_MODES,
@@ -87,6 +88,8 @@ class TextVectorization(HostLayer):
         ):
             good = value is None or callable(value) or value in known
             check(good, who, argument, value, f"one of {[*known]}, None or a function")
+        for size in (ngrams, output_sequence_length):
+            budget.afford(f"{who}: a text of {size} words", (size,), 64)
         widths = range(1, ngrams + 1) if isinstance(ngrams, int) else ngrams or ()
         good = all(isinstance(width, int) for width in widths)
         check(good, who, "ngrams", ngrams, "None, a whole number or several")

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb.core import dtypes, settings
+from kerasnb.core import budget, dtypes, settings
 from kerasnb.core.errors import check
 from kerasnb.core.variable import Variable
 from kerasnb.losses.loss import same_rank
@@ -340,6 +340,7 @@ class _BestRate(ConfusionMetric):
 
 def even_thresholds(count: int) -> list[float]:
     """That many thresholds from 0 to 1; 0.5 when it is one."""
+    budget.spend(f"{count} thresholds", (count,), 64)
     return [0.5] if count == 1 else [i * 1.0 / (count - 1) for i in range(count)]
 
 

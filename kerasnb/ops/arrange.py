@@ -5,11 +5,13 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from kerasnb.core import dtypes
+from kerasnb.core import budget, dtypes
 from kerasnb.core.errors import check
 from kerasnb.core.graph import op
 from kerasnb.ops._family import Array, Axis, tensor, unary
 from kerasnb.ops._family import axes as axes_of
+
+_STEP = 1 << 15  # bytes, about, of a program for each of its steps
 
 # --- Shapes ---------------------------------------------------------------------------
 
@@ -218,6 +220,7 @@ def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     >>> [part.tolist() for part in array_split([1, 2, 3], 2)]
     [[1, 2], [3]]
     """
+    budget.afford("array_split: its parts", (indices_or_sections,), _STEP)
     return jnp.array_split(tensor(x), _sections(indices_or_sections), axis)
 
 
@@ -378,6 +381,7 @@ def diff(a: Any, n: int = 1, axis: int = -1) -> Array:
     >>> diff([1, 4, 9]).tolist()
     [3, 5]
     """
+    budget.afford(f"diff: {n} steps", (n,), _STEP)
     return jnp.diff(tensor(a), n, axis)
 
 

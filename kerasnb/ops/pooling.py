@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from kerasnb.core import dtypes
+from kerasnb.core import budget, dtypes
 from kerasnb.core.errors import check
 from kerasnb.core.graph import op
 from kerasnb.ops._family import Array
@@ -93,6 +93,7 @@ def adaptive_max_pool(
     x, axes = _adaptive("adaptive_max_pool", inputs, output_size, data_format)
     for axis, size in axes:
         n = x.shape[axis]
+        budget.afford(f"{size} windows", (size + n, 32))
         if n % size:
             starts, ends = _bounds(n, size)
             longest = int((ends - starts).max())
@@ -125,6 +126,7 @@ def adaptive_average_pool(
         x = x.astype(dtypes.canonical(None))
     for axis, size in axes:
         n = x.shape[axis]
+        budget.afford(f"{size} windows", (size, n), 16)
         if n % size:
             starts, ends = _bounds(n, size)
             inside = (np.arange(n) >= starts[:, None]) & (np.arange(n) < ends[:, None])

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb.core import dtypes
+from kerasnb.core import budget, dtypes
 from kerasnb.core.errors import check
 from kerasnb.core.graph import op
 from kerasnb.ops._family import Array, tensor
@@ -251,6 +251,7 @@ def _taper(
     who: str, window: Any, sequence_length: int, fft_length: int, dtype: Any
 ) -> Array:
     """The window as an array of `fft_length`, zero on both sides."""
+    budget.afford(f"{who}: a window of {fft_length} steps", (fft_length,), 64)
     if fft_length < sequence_length:
         raise ValueError(
             f"{who}: `fft_length` must be `sequence_length` or more, not {fft_length} "

@@ -14,6 +14,7 @@ from kerasnb.core.registry import (
     register_keras_serializable as register_keras_serializable,
 )
 from kerasnb.core.registry import safe_mode as _safe_mode
+from kerasnb.saving.file_editor import KerasFileEditor as KerasFileEditor
 from kerasnb.saving.model_file import load_model as load_model
 from kerasnb.saving.model_file import save_model as save_model
 from kerasnb.saving.weights import load_weights as load_weights

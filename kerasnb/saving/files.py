@@ -8,18 +8,23 @@ knows: whoever writes holds a lock on the file, which dies with the process.
 
 import contextlib
 import errno
+import io
+import json
+import math
 import os
 import secrets
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
-from kerasnb.core.errors import show
+from kerasnb.core.errors import readable_size, show
+from kerasnb.core.registry import code_is_allowed
 
 try:
     import fcntl
@@ -228,18 +233,42 @@ def _lower(sentence: str) -> str:
 
 # --- Reading --------------------------------------------------------------------------
 
-# Nothing in a genuine file shrinks that much: Keras writes its members uncompressed.
-MAX_EXPANSION = 100
-BOMB_FLOOR = 1 << 28
+# What reading a file may unfold to: Keras writes its members uncompressed.
+FLOOR = 48 << 20
+EXPANSION = 4
+_MEMBERS = 10_000
+_ITEMS = 1_000_000
 
 
-def readable_size(size: float) -> str:
-    """A number of bytes as people write it: `1536` -> `"1.50 KB"`."""
-    for unit in ("B", "KB", "MB", "GB", "TB"):
-        if size < 1024:
-            return f"{size:.2f} {unit}"
-        size /= 1024
-    return f"{size:.2f} PB"
+def may_unfold_to(held: int) -> float:
+    """How many bytes a file that holds `held` bytes may claim to be."""
+    return math.inf if code_is_allowed() else FLOOR + EXPANSION * held
+
+
+def read_json(who: str, label: str, text: bytes | str) -> Any:
+    """What a JSON text from anywhere says; a DamagedFileError names it by `label`.
+
+    >>> read_json("load", "config.json", b'{"a": 1}')
+    {'a': 1}
+    """
+    text = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    items = sum(text.count(mark) for mark in (b"[", b"{", b","))
+    if items > _ITEMS + len(text) // 8 and not code_is_allowed():
+        reason = f"it lists {items:,} items"  # each takes many times its own length
+    else:
+        try:
+            return json.loads(text, object_pairs_hook=_without_repeats)
+        except (ValueError, RecursionError) as error:
+            reason = str(error).removesuffix(".")
+    raise DamagedFileError(f"{who}: {label} is not JSON that can be read ({reason}).")
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        name = next(k for k, n in Counter(k for k, _ in pairs).items() if n > 1)
+        raise ValueError(f"it says {show(name)} twice in one place")
+    return made
 
 
 def require_file(who: str, path: str | Path) -> Path:
@@ -262,6 +291,34 @@ def _named(path: Path) -> bool:
     return path.parent.is_dir() and bool(path.suffix)
 
 
+def is_file_name(name: Any) -> bool:
+    """Whether something in a file is the name of a file in the same folder.
+
+    >>> is_file_name("m_0.weights.h5"), is_file_name("../m_0.weights.h5")
+    (True, False)
+    """
+    plain = isinstance(name, str) and Path(name).name == name
+    return plain and name.isprintable() and len(name) < 256 and not set(name) & {*"\\:"}
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files in a folder and in those inside it."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def require_beside(who: str, path: Path, main: Path) -> Path:
+    """The path of a file that belongs to `main`, or an error when a link leads away.
+
+    Where `main` is a link itself, as in caches of downloads, others may be as well.
+    """
+    path = require_file(who, path)
+    if path.resolve().parent not in (main.parent.resolve(), main.resolve().parent):
+        raise DamagedFileError(
+            f"{who}: {path} is not opened: it is a link to a file in another folder."
+        )
+    return path
+
+
 class Archive:
     """A zip file from anywhere: its members are checked before they are unpacked."""
 
@@ -270,11 +327,33 @@ class Archive:
         self.label = str(file) if isinstance(file, str | Path) else "the file"
         with self.explaining():
             self.zip = zipfile.ZipFile(file)
-        seen: set[str] = set()
-        for info in self.zip.infolist():
-            self._check(info, seen)
+        try:
+            self._check()
+        except DamagedFileError:
+            self.zip.close()
+            raise
 
-    def _check(self, info: zipfile.ZipInfo, seen: set[str]) -> None:
+    def _check(self) -> None:
+        members = self.zip.infolist()
+        if len(members) > _MEMBERS:
+            self.refuse(f"it lists {len(members):,} members")
+        stream: Any = self.zip.fp
+        self.held: int = stream.seek(0, io.SEEK_END)
+        seen: set[str] = set()
+        end, claimed = 0, 0
+        for info in sorted(members, key=lambda info: info.header_offset):
+            self._check_name(info, seen)
+            if info.header_offset < end:
+                self.refuse(f"its member {show(info.filename)} overlaps another one")
+            end = info.header_offset + info.compress_size
+            claimed += info.file_size
+        if claimed > may_unfold_to(self.held):
+            self.refuse(
+                f"it claims {readable_size(claimed)} and holds "
+                f"{readable_size(self.held)}, as a decompression bomb would"
+            )
+
+    def _check_name(self, info: zipfile.ZipInfo, seen: set[str]) -> None:
         name = info.filename
         path = PurePosixPath(name)
         strange = (
@@ -286,13 +365,9 @@ class Archive:
             self.refuse(f"its member {show(name)} is a link")
         if name in seen:
             self.refuse(f"it holds {show(name)} twice")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            self.refuse(f"its member {show(name)} is packed in an unusual way")
         seen.add(name)
-        size, stored = info.file_size, info.compress_size
-        if size > BOMB_FLOOR and size > MAX_EXPANSION * max(stored, 1):
-            self.refuse(
-                f"its member {name} claims {readable_size(size)} and holds "
-                f"{readable_size(stored)}, as a decompression bomb would"
-            )
 
     def refuse(self, reason: str) -> None:
         """Raise the error of a file that is not opened, for a reason."""
@@ -321,14 +396,59 @@ class Archive:
         if name not in self.zip.namelist():
             self.refuse(
                 f"it lacks {name}, which every `.keras` file has; it holds "
-                f"{', '.join(self.names()[:6]) or 'nothing'}"
+                f"{', '.join(map(show, self.names()[:6])) or 'nothing'}"
             )
         with self.explaining():
             return self.zip.read(name)
 
+    def open(self, name: str) -> BinaryIO:
+        """A member as a file that can be searched, in place where it is not packed."""
+        if name not in self.zip.namelist() or self.zip.getinfo(name).compress_type:
+            return io.BytesIO(self.read(name))
+        with self.explaining(), self.zip.open(name) as member:
+            while member.read(1 << 20):
+                pass  # to the end, where its checksum is looked at
+        info, stream = self.zip.getinfo(name), cast(BinaryIO, self.zip.fp)
+        stream.seek(info.header_offset + _NAME_AT)
+        lengths = stream.read(4)  # of the name and of extra facts, before the content
+        skip = sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
+        start = info.header_offset + _NAME_AT + len(lengths) + skip
+        return cast(BinaryIO, _Part(stream, start, info.file_size))
+
     def close(self) -> None:
         """Close the file."""
         self.zip.close()
+
+
+_NAME_AT = 26  # where the head of a member tells how long its name is
+
+
+class _Part(io.RawIOBase):
+    """Some bytes of an open file, as a file."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self.file, self.start, self.size, self.at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
+        self.at = max(base + offset, 0)
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        self.file.seek(self.start + self.at)
+        count = self.file.readinto(view[: max(self.size - self.at, 0)])  # type: ignore[attr-defined]
+        self.at += count
+        return count
 
 
 _ZIP_ERRORS = (

@@ -16,17 +16,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kerasnb.core.configurable import deserialize, serialize_shared, sharing
-from kerasnb.core.errors import show
+from kerasnb.core.budget import budget_for
+from kerasnb.core.configurable import (
+    deserialize,
+    serialize_shared,
+    sharing,
+    whose,
+)
+from kerasnb.core.errors import printable, show
 from kerasnb.core.placement import one_writer
-from kerasnb.core.registry import custom_object_scope, safe_mode
+from kerasnb.core.registry import custom_object_scope
+from kerasnb.core.registry import safe_mode as _safe_mode
 from kerasnb.saving.files import (
     Archive,
     DamagedFileError,
     Replacing,
     may_write,
+    read_json,
+    require_beside,
     require_file,
+    size_of,
 )
+from kerasnb.saving.legacy import ENDINGS, KERAS_VERSION, Legacy, save_legacy
 from kerasnb.saving.orbax import (
     WEIGHTS_ALONE,
     Checkpoint,
@@ -48,9 +59,6 @@ from kerasnb.saving.weights import (
     write_image,
 )
 
-# The version of Keras whose files these are.
-KERAS_VERSION = "3.15.1"
-
 _CONFIG, _METADATA, _ASSETS = "config.json", "metadata.json", "assets"
 
 
@@ -64,11 +72,13 @@ def save_model(
     """Write a model, its weights and the state of its training to a `.keras` file.
 
     An existing file is replaced in one step when all is written, or stays as it was.
-    With `zipped=False` the parts are written to a folder of that name.
+    With `zipped=False` the parts are written to a folder of that name. A name that ends
+    in `.h5` gives a file of the old format, without the state of the training where
+    `include_optimizer=False`.
     """
     who = "save"
     require_model(who, model)
-    _check_old_arguments(who, kwargs)
+    include_optimizer = _check_old_arguments(who, kwargs)
     path = Path(filepath)
     zipped = True if zipped is None else zipped
     _check_name(who, path, zipped)
@@ -78,6 +88,9 @@ def save_model(
             "will have no weights. Call the model on data first to save them.",
             stacklevel=3,
         )
+    if zipped and path.suffix in ENDINGS:
+        save_legacy(who, model, path, overwrite, include_optimizer)
+        return
     # All that can fail on the side of the model comes before the first file.
     config, groups = config_text(model), collect(model)
     with one_writer(model.variables) as writes, contextlib.ExitStack() as stack:
@@ -101,20 +114,16 @@ def save_model(
                     shutil.copyfileobj(origin, file)
 
 
-def _check_old_arguments(who: str, kwargs: dict[str, Any]) -> None:
-    kwargs.pop("include_optimizer", None)  # of the old `.h5` format only
+def _check_old_arguments(who: str, kwargs: dict[str, Any]) -> bool:
+    include_optimizer = kwargs.pop("include_optimizer", True)  # for `.h5` alone
     kwargs.pop("save_format", None)  # the name of the file says it
     for name in kwargs:
         raise ValueError(f"{who} has no argument `{name}`.")
+    return bool(include_optimizer)
 
 
 def _check_name(who: str, path: Path, zipped: bool) -> None:
-    if path.suffix in (".h5", ".hdf5"):
-        raise ValueError(
-            f"{who}: the old `.h5` format cannot be written yet; save the model as "
-            f'"{path.stem}.keras".'
-        )
-    if zipped and path.suffix != ".keras":
+    if zipped and path.suffix not in (".keras", *ENDINGS):
         raise ValueError(
             f"{who}: the name of the file must end in `.keras`, not {show(path.name)}. "
             "(For other programs than Keras there is model.export.)"
@@ -203,36 +212,37 @@ def load_model(
     compile: bool = True,
     safe_mode: bool = True,
 ) -> Any:
-    """The model from a `.keras` file or an Orbax checkpoint, to go on where it was.
+    """The model from a `.keras` or `.h5` file or an Orbax checkpoint, to go on from.
 
     Classes and functions of your own are found by the names that they were registered
     under (`keras.saving.register_keras_serializable`), or in `custom_objects`. With
     `compile=False` the state of the training is left out. A file that brings Python
-    code along is refused unless `safe_mode=False`; then it may do anything it likes.
+    code along, reaches for other files or needs far more memory than it holds is
+    refused. With `safe_mode=False` none of this is: its code (lambdas) runs with your
+    rights when the model is called, so do that only where you know who wrote it.
     """
     who, path = "load_model", Path(filepath)
-    if path.suffix in (".h5", ".hdf5"):
-        raise ValueError(
-            f"{who}: {path.name} is a file of Keras' old `.h5` format, which cannot be "
-            "read yet. Load it with Keras 3 and save it as `.keras`."
-        )
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_safe_mode(safe_mode))
         if (path / _CONFIG).is_file():
             source: Source = _Folder(who, path, stack)
         elif is_checkpoint(path):
             source = Checkpoint(who, path)
+        elif path.suffix in ENDINGS:
+            source = Legacy(who, require_file(who, path), stack)
         elif path.suffix != ".keras":
             raise ValueError(
-                f"{who}: {show(str(path))} is not a `.keras` file, nor a folder with a "
-                f"{_CONFIG}; Keras models are kept in `.keras` files."
+                f"{who}: {show(str(path))} is not a `.keras` or `.h5` file, nor a "
+                f"folder with a {_CONFIG}; Keras models are kept in `.keras` files."
             )
         else:
             source = _Zip(who, require_file(who, path), stack)
         config = _parse(who, source)
         if not compile:
             config.pop("compile_config", None)
-        model = _build(source, config, custom_objects, safe_mode)
-        if isinstance(source, Checkpoint):
+        stack.enter_context(budget_for(source.held))
+        model = _build(source, config, custom_objects)
+        if isinstance(source, Checkpoint | Legacy):
             source.restore(model)
         else:
             restore(model, source.weights(), source.label)
@@ -246,6 +256,7 @@ class _Zip:
     def __init__(self, who: str, path: Path, stack: contextlib.ExitStack) -> None:
         self.archive, self.label, self.stack = Archive(who, path), str(path), stack
         stack.callback(self.archive.close)
+        self.held = self.archive.held
         if _METADATA in self.archive.names():
             self.archive.read(_METADATA)  # of no use here, but it should be whole
 
@@ -266,12 +277,16 @@ class _Folder:
 
     def __init__(self, who: str, path: Path, stack: contextlib.ExitStack) -> None:
         self.who, self.path, self.label, self.stack = who, path, str(path), stack
+        self.held = size_of(path)
+
+    def _part(self, name: str) -> Path:
+        return require_beside(self.who, self.path / name, self.path / _CONFIG)
 
     def read(self, name: str) -> bytes:
-        return require_file(self.who, self.path / name).read_bytes()
+        return self._part(name).read_bytes()
 
     def weights(self) -> Stored:
-        path = require_file(self.who, self.path / WEIGHTS)
+        path = self._part(WEIGHTS)
         return self.stack.enter_context(open_weights(self.who, path))
 
     def assets(self) -> Iterator[tuple[str, bytes]]:
@@ -281,17 +296,12 @@ class _Folder:
                 yield path.relative_to(folder).as_posix(), path.read_bytes()
 
 
-Source = _Zip | _Folder | Checkpoint
+Source = _Zip | _Folder | Checkpoint | Legacy
 
 
 def _parse(who: str, source: Source) -> dict[str, Any]:
-    text = source.read(_CONFIG)
-    try:
-        config = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DamagedFileError(
-            f"{who}: {source.label} is damaged: its {_CONFIG} is not JSON ({error})."
-        ) from error
+    label = f"{source.label} is damaged: its {_CONFIG}"
+    config = read_json(who, label, source.read(_CONFIG))
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise DamagedFileError(
             f"{who}: {source.label} does not describe a model: its {_CONFIG} has no "
@@ -301,24 +311,25 @@ def _parse(who: str, source: Source) -> dict[str, Any]:
 
 
 def _build(
-    source: Source,
-    config: dict[str, Any],
-    custom_objects: dict[str, Any] | None,
-    safe: bool,
+    source: Source, config: dict[str, Any], custom_objects: dict[str, Any] | None
 ) -> Any:
-    with custom_object_scope(custom_objects), safe_mode(safe), sharing():
+    with custom_object_scope(custom_objects), sharing():
         try:
             model = deserialize(config)
-        except (KeyError, IndexError, AttributeError, RecursionError) as error:
-            what = f"{type(error).__name__}: {error}"
+        except (TypeError, ValueError, NotImplementedError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            hint = ""
+            with contextlib.suppress(RecursionError):  # deeper here than there
+                hint = _function_hint(config, str(error))
+            raise kind(f"{source.label} cannot be loaded: {_line(error)}{hint}") from (
+                error
+            )
+        except Exception as error:  # a class of the user's may raise anything
             raise ValueError(
                 f"{source.label} cannot be loaded: its description of "
-                f"{config['class_name']} is not complete ({what})."
+                f"{show(config['class_name'])[1:-1]} is not complete "
+                f"({type(error).__name__}: {_line(error)})."
             ) from error
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            hint = _function_hint(config, str(error))
-            raise kind(f"{source.label} cannot be loaded: {error}{hint}") from error
     if not hasattr(model, "load_own_variables"):
         raise DamagedFileError(
             f"{source.label} does not hold a model, but a {config['class_name']}."
@@ -326,11 +337,23 @@ def _build(
     return model
 
 
+def _line(error: Exception) -> str:
+    """What an error says, on one line, as much as one reads, with the layer's name."""
+    text = str(error)
+    kind, name = whose(error) or ("", "")
+    if name and name not in text:
+        rest = text.removeprefix(kind)
+        text = f"{kind} `{name}`{rest if rest != text else f': {text}'}"
+    text = printable(text)
+    return text if len(text) <= 400 else f"{text[:397]}..."
+
+
 def _function_hint(config: Any, message: str) -> str:
     """What to do when a message is about a function that a config names."""
     if isinstance(config, dict):
-        name = config.get("config")
-        if config.get("class_name") == "function" and f'"{name}"' in message:
+        name = str(config.get("config"))
+        told = f'"{name}"' in message and name.isprintable()
+        if config.get("class_name") == "function" and told:
             return (
                 f" If `{name}` is a function of yours, pass custom_objects={{'{name}': "
                 f"{name}}}."
@@ -346,10 +369,18 @@ def _load_assets(model: Any, source: Source) -> None:
     if not keepers:
         return
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in source.assets():
-            target = Path(folder, name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        for place, obj in keepers:
-            own = Path(folder, place)
-            obj.load_assets(str(own) if own.exists() else None)
+        try:
+            for name, content in source.assets():
+                target = Path(folder, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            for place, obj in keepers:
+                own = Path(folder, place)
+                obj.load_assets(str(own) if own.exists() else None)
+        except DamagedFileError:
+            raise
+        except (OSError, ValueError, TypeError) as error:
+            raise DamagedFileError(
+                f"{source.label} is damaged: its {_ASSETS} do not fit the model "
+                f"({_line(error)})."
+            ) from error

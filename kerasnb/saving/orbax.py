@@ -19,7 +19,7 @@ import numpy as np
 from kerasnb.core.errors import check, optional
 from kerasnb.core.placement import gather
 from kerasnb.core.variable import Variable
-from kerasnb.saving.files import DamagedFileError
+from kerasnb.saving.files import DamagedFileError, size_of
 
 _CHECKPOINT = "_CHECKPOINT_METADATA"
 
@@ -160,7 +160,7 @@ class Checkpoint:
             if latest is None:
                 raise DamagedFileError(f"{who}: no checkpoint in {path} is whole.")
             path = path / str(latest.step)
-        self.path = path
+        self.path, self.held = path, size_of(path)
         self._kinds = set(self._orbax.checkpointables_metadata(path).metadata)
 
     def _load(self, kind: str, abstract: Any = None) -> Any:

@@ -9,9 +9,7 @@ Loading changes all of a model or nothing: values are assigned inside a frame
 """
 
 import contextlib
-import io
 import json
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,28 +18,30 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from kerasnb.core.errors import show
+from kerasnb.core.errors import printable, show
 from kerasnb.core.placement import gather, one_writer
 from kerasnb.core.state import bind, write
 from kerasnb.core.variable import Variable
 from kerasnb.layers.layer import Layer
+from kerasnb.saving import legacy, safetensors
 from kerasnb.saving.files import (
     Archive,
     DamagedFileError,
     Replacing,
+    is_file_name,
     may_write,
+    read_json,
     readable_size,
+    require_beside,
     require_file,
 )
-from kerasnb.saving.hdf5 import EXTENSION_DTYPES, Hdf5, h5py
+from kerasnb.saving.hdf5 import EXTENSION_DTYPES, Hdf5, hdf5_image
 from kerasnb.saving.orbax import Checkpoint, is_checkpoint
 from kerasnb.saving.walk import places
 
 WEIGHTS = "model.weights.h5"
 
 _GIB = 1024**3
-# Above this a model's weights go through a temporary file instead of memory.
-_IN_MEMORY = 1 << 28
 
 
 def save_weights(
@@ -56,9 +56,17 @@ def save_weights(
     With `max_shard_size`, a number of gigabytes, they go to several files that the
     `.weights.json` file named here lists. The state of the optimizer is written too,
     where there is one. An existing file is replaced in one step, or stays as it was.
+    A `.safetensors` file, for other programs, has the weights alone.
     """
     who, path = "save_weights", Path(filepath)
     require_model(who, model)
+    if path.name.endswith(safetensors.ENDINGS):
+        _require_built(who, model)
+        arrays = safetensors.collect(who, model, objects_to_skip or ())
+        with one_writer(model.variables) as writes, Replacing(who) as files:
+            if writes and may_write(who, path, overwrite):
+                safetensors.write(who, arrays, files, path, max_shard_size)
+        return
     if max_shard_size is None and not path.name.endswith(".weights.h5"):
         raise ValueError(
             f"{who}: the name of the file must end in `.weights.h5`, not "
@@ -93,7 +101,8 @@ def load_weights(
 ) -> None:
     """Read a model's weights from a `.weights.h5`, `.weights.json` or `.keras` file.
 
-    A folder of Orbax checkpoints will do as well; its latest one is read.
+    A `.safetensors` file (or its index) and a folder of Orbax checkpoints, of which the
+    latest one is read, will do as well.
     Nothing is changed when anything does not fit; with `skip_mismatch` the layers that
     do not fit are left alone, with a warning.
     """
@@ -104,19 +113,29 @@ def load_weights(
         Checkpoint(who, path).restore(model)
         return
     if path.name.endswith((".h5", ".hdf5")) and not path.name.endswith(".weights.h5"):
-        raise ValueError(
-            f"{who}: {path.name} is a file of Keras' old `.h5` format, which cannot be "
-            "read yet. Load it with Keras 3 and save it as `.weights.h5` or `.keras`."
-        )
+        if objects_to_skip is not None:
+            raise ValueError(
+                f"{who}: `objects_to_skip` belongs to `.weights.h5` files; with "
+                "by_name=True only layers of the same names are loaded from a "
+                f"{path.suffix} file."
+            )
+        with Hdf5(who, require_file(who, path), str(path)) as file:
+            legacy.load_weights(who, model, file, skip_mismatch, bool(by_name))
+        return
     if by_name is not None:
         raise ValueError(
             f"{who}: `by_name` belongs to the old `.h5` format; layers of a "
             f"{path.suffix} file are matched by their places in the model."
         )
+    if path.name.endswith(safetensors.ENDINGS):
+        skip = list(objects_to_skip or ())
+        tensors = safetensors.StoredTensors(who, path, model, skip)
+        restore(model, tensors, str(path), skip_mismatch, [*skip, *tensors.others])
+        return
     if not path.name.endswith((".weights.h5", ".weights.json", ".keras")):
         raise ValueError(
-            f"{who}: the name of the file must end in `.weights.h5`, `.weights.json` "
-            f"or `.keras`, not {show(path.name)}."
+            f"{who}: the name of the file must end in `.weights.h5`, `.weights.json`, "
+            f"`.keras` or `.h5`, not {show(path.name)}."
         )
     require_file(who, path)
     with open_weights(who, path) as stored:
@@ -173,7 +192,7 @@ def _array(value: Any) -> np.ndarray:
 
 def restore(
     model: Any,
-    stored: "Stored",
+    stored: "Stored | safetensors.StoredTensors",
     label: str,
     skip_mismatch: bool = False,
     skip: Iterable[Any] = (),
@@ -205,7 +224,7 @@ def _explain(label: str, failed: list[tuple[Any, Exception]]) -> str:
     obj, error = failed[0]
     who = f"{type(obj).__name__} `{getattr(obj, 'name', '')}`"
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    reason = str(text).strip().rstrip(".") or type(error).__name__
+    reason = printable(str(text))[:400].rstrip(".") or type(error).__name__
     reason = reason if who in reason else f"{who}: {reason}"
     message = f"The weights in {label} do not fit the model. {reason}."
     others = [f"`{getattr(o, 'name', type(o).__name__)}`" for o, _ in failed[1:]]
@@ -219,23 +238,11 @@ def _explain(label: str, failed: list[tuple[Any, Exception]]) -> str:
 
 
 def write_image(groups: Sequence[Group], file: BinaryIO, folder: Path) -> None:
-    """Write groups as an HDF5 file into an open file.
-
-    The HDF5 library does not come back from a full disk; so it writes to memory, or
-    for a large model to a temporary file in `folder`, and the bytes are copied.
-    """
+    """Write groups as an HDF5 file into an open file."""
     size = sum(array.nbytes for group in groups for array in group.arrays.values())
-    with io.BytesIO() if size < _IN_MEMORY else _temporary(folder) as image:
-        with h5py().File(image, "w") as root:
-            for group in groups:
-                _write_group(root, group)
-        image.seek(0)
-        while block := image.read(1 << 24):
-            file.write(block)
-
-
-def _temporary(folder: Path) -> Any:
-    return tempfile.TemporaryFile(dir=folder)
+    with hdf5_image(size, file, folder) as root:
+        for group in groups:
+            _write_group(root, group)
 
 
 def _write_group(root: Any, group: Group) -> None:
@@ -324,32 +331,33 @@ def open_weights(who: str, path: Path) -> Iterator["Stored"]:
 
 def open_member(archive: Archive, stack: contextlib.ExitStack) -> "Stored":
     """The weights inside a `.keras` file."""
-    image = io.BytesIO(archive.read(WEIGHTS))
+    image = archive.open(WEIGHTS)
     label = f"{WEIGHTS} of {archive.label}"
-    file = stack.enter_context(Hdf5(archive.who, image, label))
+    file = stack.enter_context(Hdf5(archive.who, image, label, archive.held))
     return Stored([file], archive.label)
 
 
 def _open_shards(who: str, path: Path, stack: contextlib.ExitStack) -> "Stored":
     try:
-        weight_map = json.loads(path.read_bytes())["weight_map"]
+        weight_map = read_json(who, str(path), path.read_bytes())["weight_map"]
         found = {
             place.strip("/"): [names] if isinstance(names, str) else list(names)
             for place, names in weight_map.items()
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise DamagedFileError(
             f"{who}: {path} is not a list of weight files: it needs a `weight_map`."
         ) from error
     opened: dict[str, Hdf5] = {}
-    for name in dict.fromkeys(name for names in found.values() for name in names):
-        if not isinstance(name, str) or Path(name).name != name or "\\" in name:
+    for name in (name for names in found.values() for name in names):
+        if not is_file_name(name):
             raise DamagedFileError(
                 f"{who}: {path} is not opened: it names {show(name)}, a file outside "
                 "of its folder."
             )
-        shard = require_file(who, path.parent / name)
-        opened[name] = stack.enter_context(Hdf5(who, shard, str(shard)))
+        if name not in opened:
+            shard = require_beside(who, path.parent / name, path)
+            opened[name] = stack.enter_context(Hdf5(who, shard, str(shard)))
     where = {place: [opened[n] for n in names] for place, names in found.items()}
     return Stored(list(opened.values()), str(path), where)
 
@@ -376,7 +384,8 @@ class Stored:
 
 
 def _find(file: Hdf5, full: str) -> Any:
-    if "_layer_checkpoint_dependencies" in file.root and "layers" not in file.root:
+    names = file.names(file.root)
+    if "_layer_checkpoint_dependencies" in names and "layers" not in names:
         # The name of `layers` in files of Keras 2.13.
         full = full.replace("layers", "_layer_checkpoint_dependencies")
     return file.group(full)
@@ -386,18 +395,23 @@ class StoredGroup(Mapping[str, np.ndarray]):
     """The arrays of one object, as `load_own_variables` takes them."""
 
     def __init__(self, place: str, groups: Sequence[tuple[Hdf5, Any]]) -> None:
-        self.place, self.groups = place, groups
+        self.place = place
+        self.found: dict[str, tuple[Hdf5, Any]] = {}
+        for file, group in groups:
+            for key in file.names(group):
+                self.found.setdefault(key, (file, group))
 
     def __getitem__(self, key: str) -> np.ndarray:
-        for file, group in self.groups:
-            if key in group:
-                return file.array(group, key)
-        raise KeyError(
-            f"the file has no variable {key!r} at {self.place}; it has {sorted(self)}"
-        )
+        if key not in self.found:
+            raise KeyError(
+                f"the file has no variable {key!r} at {self.place}; it has "
+                f"{sorted(self)}"
+            )
+        file, group = self.found[key]
+        return file.array(group, key)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(key for _, group in self.groups for key in group))
+        return iter(self.found)
 
     def __len__(self) -> int:
-        return len(list(iter(self)))
+        return len(self.found)

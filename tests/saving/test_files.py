@@ -99,7 +99,7 @@ def test_a_full_disk_leaves_everything_as_it_was(name, in_memory, saved, monkeyp
     _, folder = saved
     before = _snapshot(folder)
     if not in_memory:
-        monkeypatch.setattr("kerasnb.saving.weights._IN_MEMORY", 0)
+        monkeypatch.setattr("kerasnb.saving.hdf5._IN_MEMORY", 0)
     large = nb.Sequential([nb.Input((512,)), layers.Dense(1024)], name="large")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))

@@ -430,7 +430,6 @@ def test_a_folder_holds_the_same_parts_both_ways(tmp_path):
 NAMES = {
     "no extension": ("m", {}, "must end in `.keras`, not 'm'"),
     "another extension": ("m.pt", {}, "must end in `.keras`, not 'm.pt'"),
-    "the old format": ("m.h5", {}, 'old `.h5` format .*"m.keras"'),
     "a folder like a file": ("m.keras", {"zipped": False}, "must not end in `.keras`"),
     "an unknown argument": ("m.keras", {"overwrit": 1}, "no argument `overwrit`"),
 }
@@ -445,8 +444,8 @@ def test_names_that_cannot_be_are_explained(name, options, sentence, tmp_path):
 
 
 READ_NAMES = {
-    "the old format": ("m.h5", "old `.h5` format, which cannot be read yet"),
-    "another extension": ("m.pt", "is not a `.keras` file, nor a folder"),
+    "the old format": ("m.h5", "there is no file .*m.h5"),
+    "another extension": ("m.pt", "is not a `.keras` or `.h5` file, nor a folder"),
     "nothing": ("m.keras", "there is no file .*m.keras. The folder has other.keras"),
 }
 

@@ -232,11 +232,11 @@ def test_a_link_in_a_file_is_refused(good, tmp_path):
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked(
     good, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(files, "BOMB_FLOOR", 1 << 20)
+    monkeypatch.setattr(files, "FLOOR", 1 << 20)
     members = {**_members(good), "config.json": b" " * (1 << 22)}
     path = tmp_path / "m.keras"
     path.write_bytes(_pack(members, compression=zipfile.ZIP_DEFLATED))
-    with pytest.raises(ValueError, match="config.json claims 4.00 MB.*bomb"):
+    with pytest.raises(ValueError, match="it claims 4.0. MB.*bomb"):
         nb.saving.load_model(path)
 
 
@@ -327,10 +327,10 @@ HOSTILE = {
     "external storage": (_external_storage, "keeps its numbers in another file"),
     "an absurd shape": (
         _huge,
-        r"claims the shape \(1048576, 1048576\) and holds 0.00 B",
+        r"claims the shape \(1048576, 1048576\), 4.00 TB, which is more than",
     ),
-    "text": (_text, "holds object instead of numbers"),
-    "no shape": (_empty, "claims the shape None"),
+    "text": (_text, "holds dtype.*O.* instead of numbers"),
+    "no shape": (_empty, "has no shape"),
     "a group for a variable": (_a_group, "layers/dense/vars/0 is not a dataset"),
     "a number for a group": (_a_number, "layers/dense/vars is not a group"),
 }
@@ -359,7 +359,7 @@ def test_hostile_weights_are_refused(change, sentence, whole, good, tmp_path):
 @pytest.mark.parametrize(
     ("listing", "sentence"),
     [
-        ("hello", "is not a list of weight files"),
+        ("hello", "is not JSON that can be read"),
         ("{}", "it needs a `weight_map`"),
         ('{"weight_map": 3}', "it needs a `weight_map`"),
         (
@@ -417,6 +417,6 @@ def test_a_mistake_in_a_users_own_class_is_not_hidden(tmp_path):
 
     model = nb.Sequential([nb.Input((2,)), Mine()])
     model.save(tmp_path / "m.keras")
-    with pytest.raises(ValueError, match="KeyError: 'key'") as caught:
+    with pytest.raises(ValueError, match="KeyError: .*'key'") as caught:
         nb.saving.load_model(tmp_path / "m.keras", {"Mine": Mine})
     assert isinstance(caught.value.__cause__, KeyError)

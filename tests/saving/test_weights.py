@@ -270,7 +270,7 @@ NAMES = {
         {},
         "must end in `.weights.h5`, `.weights",
     ),
-    "load old": ("load_weights", "a.h5", {}, "old `.h5` format.*`.keras`"),
+    "load old": ("load_weights", "a.h5", {}, "there is no file .*a.h5"),
     "load by name": (
         "load_weights",
         "a.weights.h5",
