@@ -9,7 +9,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import random
 import signal
 from importlib.metadata import version
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -24,6 +26,14 @@ if version("jax").startswith("0.10."):
         f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
         " --xla_cpu_parallel_codegen_split_count=1"
     )
+
+# Tests compile the same small programs again and again; the second time, also in a
+# later run, they are read back. Each worker has a folder: JAX does not lock its files.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+_COMPILED = Path(__file__).parent.with_name("build") / "compiled" / _WORKER
+jax.config.update("jax_compilation_cache_dir", str(_COMPILED))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(autouse=True)
