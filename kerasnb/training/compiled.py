@@ -38,11 +38,8 @@ def per_output(
     count = len(names)
     if value is None:
         return [None] * count
-    if (
-        isinstance(value, Mapping)
-        and isinstance(outputs, Mapping)
-        and count > len(outputs)
-    ):
+    nested = isinstance(outputs, Mapping) and any(map(_is_branch, outputs.values()))
+    if isinstance(value, Mapping) and nested:
         return _by_branch(what, value, outputs, names, repeat)
     if isinstance(value, Mapping):
         for name in value:
@@ -73,7 +70,7 @@ def per_output(
 def _by_branch(
     what: str, value: Mapping, outputs: Mapping, names: Sequence[str], repeat: bool
 ) -> list[Any]:
-    """As `per_output`, for a dict in which some keys hold several outputs."""
+    """As `per_output`, for a dict in which some keys hold lists or dicts of outputs."""
     for key in value:
         if key not in outputs:
             raise ValueError(
@@ -84,8 +81,16 @@ def _by_branch(
     for key in sorted(outputs):
         branch = outputs[key]
         own = names[len(found) : len(found) + len(leaves(branch))]
-        found += per_output(what, value.get(key), branch, own, repeat=repeat)
+        given = value.get(key)
+        if len(own) == 1 and isinstance(given, list | tuple) and len(given) != 1:
+            found.append(given)  # several metrics of one output
+        else:
+            found += per_output(what, given, branch, own, repeat=repeat)
     return found
+
+
+def _is_branch(outputs: Any) -> bool:
+    return isinstance(outputs, Mapping | list | tuple)
 
 
 def output_names(outputs: Any, declared: Sequence[str] | None) -> list[str]:

@@ -337,6 +337,7 @@ def nest(k, form):
         "list": [a, b, c],
         "dict": {"size": a, "pair": b, "kind": c},
         "nest": {"first": a, "rest": [b, c]},
+        "list of one": {"first": a, "rest": [b]},
     }[form]
     return k.Model(inputs, outputs)
 
@@ -424,6 +425,18 @@ def test_nested_outputs_are_matched_by_their_place():
     parts = [found[f"{name}_loss"] for name in "abc"]
     close(found["loss"], parts[0] + 0.5 * parts[1] + 0.25 * parts[2])
     assert {"a_mae", "c_accuracy"} < set(found)
+
+
+@pytest.mark.parametrize(
+    "loss", ["mse", {"first": "mse", "rest": ["mse"]}, {"first": "mse", "rest": "mse"}]
+)
+def test_a_list_of_one_output_is_matched_by_its_place(loss):
+    model = nest(nb, "list of one")
+    model.compile("sgd", loss=loss, metrics={"rest": ["mae", "mse"]})
+    y = {"first": NUMBERS, "rest": [X[:, :2]]}
+    found = model.evaluate(X, y, verbose=0, return_dict=True)
+    close(found["loss"], found["first_loss"] + found["rest_loss"])
+    close(found["rest_mse"], found["rest_loss"])
 
 
 # --- Half precision -------------------------------------------------------------------
