@@ -81,6 +81,11 @@ kills: export JAX_PLATFORMS ?= cpu
 kills: $(VENV)/.installed-test ## Runs killed at fifty random instants
 	$(PYTEST) -m kills tests
 
+.PHONY: reruns
+reruns: export JAX_PLATFORMS ?= cpu
+reruns: $(VENV)/.installed-test ## A model cell run a thousand times: what it leaves behind
+	$(PYTEST) -m reruns tests/notebook
+
 .PHONY: fuzz
 fuzz: export JAX_PLATFORMS ?= cpu
 fuzz: $(VENV)/.installed-test ## 20,000 damaged files, each refused or read right

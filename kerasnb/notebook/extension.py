@@ -16,7 +16,9 @@ _IDENTIFIER = "kerasnb"
 def load(shell: Any) -> None:
     """Register magics, completion, displays and short errors."""
     unload(shell)
-    shell.register_magics(KerasMagics)
+    magics = KerasMagics(shell)
+    shell.register_magics(magics)
+    shell.configurables.append(magics.defaults)  # for `%config KerasNB`
     shell.Completer.custom_matchers.append(completer.make_matcher(shell))
     for kind in _DRAWN:
         _formatter(shell).for_type(kind, mimebundle)
@@ -27,8 +29,15 @@ def load(shell: Any) -> None:
 def unload(shell: Any) -> None:
     """Take all of it back; does nothing to a shell without it."""
     manager = shell.magics_manager
-    if manager.registry.pop(KerasMagics.__name__, None) is None:
+    magics = manager.registry.pop(KerasMagics.__name__, None)
+    if magics is None:
         return
+    shell.configurables[:] = [
+        one for one in shell.configurables if one not in (magics, magics.defaults)
+    ]
+    shell.config.pop("KerasNB", None)
+    if magics.profile is not None:
+        shell.config["KerasNB"] = magics.profile
     for kind, functions in KerasMagics.magics.items():
         for name in functions:
             manager.magics[kind].pop(name, None)

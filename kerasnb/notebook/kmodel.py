@@ -11,6 +11,7 @@ import builtins
 import contextlib
 import inspect
 import linecache
+import re
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -137,11 +138,13 @@ class Cell:
         self.namespace = namespace
         self.scope: dict[str, Any] = {
             "__name__": namespace.get("__name__", "__main__"),
-            "__builtins__": (at_hand := AtHand(namespace)),
+            "__builtins__": (at_hand := AtHand(namespace, defines=name)),
         }
         self._at_hand = at_hand
         self.called: dict[Any, int] = {}
         """The line on which each layer was first called."""
+        self.given_shape = True
+        """Whether the input was asked for by its shape, not by data."""
         self.inputs: dict[str, KerasTensor] = {}
         self._statements: list[ast.stmt] = []
         self._waiting: list[Any] = []
@@ -154,6 +157,7 @@ class Cell:
     def begin(self, given: Any) -> None:
         """Make the inputs that were asked for, and the names the rules need."""
         self._reserve_names()
+        self.given_shape = isinstance(given, tuple)
         if isinstance(given, Mapping):
             for name, value in given.items():
                 shape, dtype = specs.input_spec(value)
@@ -220,11 +224,13 @@ class Cell:
             self._waiting = [value]
             if isinstance(value._keras_history[0], InputLayer):
                 return True
-            if is_call:
-                warnings.warn(
-                    "The result of this line is not used; write `x = ...` to go on "
-                    "with it.",
-                    stacklevel=2,
+            if is_call and isinstance(value._keras_history[0], OpCall):
+                what = value._keras_history[0].fn.__name__
+                line = _line_in(self.filename)
+                self._warn(
+                    f"Nothing uses what {what} on line {line} made; x = ... would go "
+                    "on with it.",
+                    line,
                 )
             return False
         self._waiting = _layers_in(value)
@@ -234,6 +240,8 @@ class Cell:
         """The layers of a line, called on `x` one after the other."""
         if isinstance(x, Layer):
             raise self._layer_as_tensor("x", x)
+        if not isinstance(x, NoTensor) and not _holds_tensors(x):
+            raise self._no_tensor(x)
         for layer in self._waiting:
             if isinstance(layer, KerasTensor):
                 # A line `Input(...)` is where an x without a value begins.
@@ -247,6 +255,8 @@ class Cell:
 
     def seen(self, value: Any) -> Any:
         """`value` itself; the layers that made it learn the line they stand on."""
+        if isinstance(value, Layer) and value not in self.called:
+            _reject_tensors(value)
         few = isinstance(value, list | tuple | dict) and len(value) <= 64
         if self._running and (few or isinstance(value, KerasTensor)):
             self._note(value, _line_in(self.filename))
@@ -268,28 +278,112 @@ class Cell:
     def finish(self) -> Any:
         """The model from the inputs to `outputs`, or to `x`."""
         blamed, self._to_blame = self._to_blame, None
-        outputs = self.scope.get("outputs", self.scope["x"])
         what = "outputs" if "outputs" in self.scope else "x"
+        if what not in self.scope:
+            raise Mistake("At the end of the cell `x` is gone.", "Leave `del x` out.")
+        outputs = self.scope[what]
         for tensor in leaves(outputs):
             if isinstance(tensor, NoTensor):
                 tensor.explain()
             if isinstance(tensor, Layer):
                 raise self._layer_as_tensor(what, tensor)
             if not isinstance(tensor, KerasTensor):
+                line = self._assigned(what)
                 raise Mistake(
                     f"At the end of the cell `{what}` is {show(tensor)}, where a "
                     "tensor made by layers was expected.",
-                    line=self._assigned(what),
+                    _RETURN if tensor is None and self._is_call(line) else "",
+                    line=line,
                 )
+        if not leaves(outputs):
+            line = self._assigned(what)
+            raise Mistake(f"`{what}` holds no tensor.", "", line=line)
         found = _inputs_of(outputs)
         if found.keys() & set(leaves(outputs)):
-            raise Mistake("The cell calls no layer on its input, so there is no model.")
+            raise self._nothing_called(what)
+        self._check_names()
         model = models.Model(self._ordered(found), outputs, name=self.name)
         for operation, line in self.called.items():
             if isinstance(operation, Layer) and line:
                 operation.__dict__["_source_line"] = (line, self.statement(line))
+        self._mention_unused(model, found)
         self._to_blame = blamed
         return model
+
+    def _check_names(self) -> None:
+        """Two layers of a model need two names."""
+        first: dict[str, Any] = {}
+        for layer, line in self.called.items():
+            other = first.setdefault(layer.name, layer)
+            if other is not layer and isinstance(layer, Layer):
+                raise Mistake(
+                    f"Two layers are named `{layer.name}`, here and on line "
+                    f"{self.called[other]}; a model tells them apart by name.",
+                    line=line,
+                )
+
+    def _mention_unused(self, model: Any, found: dict[KerasTensor, None]) -> None:
+        """Warn of branches and inputs that lead nowhere."""
+        used = {node.operation for node in model._function._nodes}
+        kept = {id(tensor) for tensor in found}
+        for name, tensor in self.inputs.items():
+            if id(tensor) not in kept:
+                self._warn(f"Nothing uses the input `{name}`.", self._to_blame or 1)
+        wasted = {
+            line: type(operation).__name__
+            for operation, line in self.called.items()
+            if isinstance(operation, Layer) and operation not in used
+            if not isinstance(operation, InputLayer)
+        }
+        if wasted:
+            what = " and ".join(dict.fromkeys(wasted.values()))
+            places = ", ".join(map(str, wasted))
+            self._warn(
+                f"Nothing uses what {what} on line{'s' * (len(wasted) > 1)} {places} "
+                "made, so it is no part of the model; x = ... would go on with it.",
+                max(wasted),
+            )
+
+    def _warn(self, words: str, line: int) -> None:
+        warnings.warn_explicit(words, UserWarning, self.filename, line)
+
+    def _nothing_called(self, what: str) -> "Mistake":
+        """Why the model would be nothing but its input."""
+        made = [
+            (name, value)
+            for name, value in self.scope.items()
+            if isinstance(value, KerasTensor) and node_of(value).input_tensors
+        ]
+        lost = [op for op in self.called if not isinstance(op, InputLayer)]
+        if lost and not made:
+            kind = type(lost[-1]).__name__
+            return Mistake(
+                f"At the end of the cell `{what}` is still the input: nothing uses "
+                f"what {kind} made here.",
+                f"A line {kind}(...) goes on with it by itself, and so does "
+                f"x = {kind}(...)(x).",
+                line=self.called[lost[-1]],
+            )
+        if not made:
+            return Mistake(
+                "The cell calls no layer on its input, so there is no model.",
+                "Write layers, each on a line of its own, as in Dense(10).",
+            )
+        name = made[-1][0]
+        if what == "outputs":
+            return Mistake(
+                "`outputs` is the input: it was set before any layer was called.",
+                "Set it at the end, or leave it out: `x` is the output by itself.",
+                line=self._assigned(what),
+            )
+        line = self._assigned(name)
+        return Mistake(
+            f"At the end of the cell `x` is still the input; what the layers made of "
+            f"it is `{name}`.",
+            f"Write x = ... in the place of {name} = ..., or end the cell with "
+            f"outputs = {name}.",
+            line=line,
+        )
 
     def _ordered(self, found: dict[KerasTensor, None]) -> Any:
         """The model's inputs: as `inputs` in the cell has them, if that is what it is.
@@ -305,25 +399,40 @@ class Cell:
         inputs = list(dict.fromkeys(order))
         return inputs[0] if len(inputs) == 1 else inputs
 
-    def _assigned(self, name: str) -> int | None:
-        """The last line that gives `name` a value."""
+    def _assigned(self, name: str, before: float = float("inf")) -> int | None:
+        """The last line, up to one, that gives `name` a value."""
         lines = [
             node.lineno
             for statement in self._statements
             for node in ast.walk(statement)
             if isinstance(node, ast.Name) and node.id == name
-            if isinstance(node.ctx, ast.Store)
+            if isinstance(node.ctx, ast.Store) and node.lineno <= before
         ]
         return max(lines, default=None)
 
+    def _is_call(self, line: int | None) -> bool:
+        """Whether a line gives a name what a function returned."""
+        node = self.node(line) if line else None
+        return isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+
     def _layer_as_tensor(self, name: str, layer: Layer) -> "Mistake":
         kind = type(layer).__name__
+        leave = f"Leave `{name} =` out to apply {kind} to the current tensor, or call"
         return Mistake(
             f"`{name}` is a layer here, {kind}, where a tensor was expected.",
-            f"Leave `{name} =` out to apply {kind} to the current tensor, or call it: "
-            f"{kind}(...)(x).",
+            f"{leave if name == 'x' else 'Call'} it: {kind}(...)(x).",
             line=self._assigned(name),
         )
+
+    def _no_tensor(self, x: Any) -> "Mistake":
+        """`x` was given another meaning before a layer."""
+        here = _line_in(self.filename)
+        line = self._assigned("x", before=here)
+        hint = ""
+        if line is not None:
+            hint = f"Line {line} gave it that value; use another name there."
+            hint = _RETURN if x is None and self._is_call(line) else hint
+        return Mistake(f"`x` is {show(x)} here, where a tensor was expected.", hint)
 
     # --- Errors -----------------------------------------------------------------------
 
@@ -340,8 +449,8 @@ class Cell:
         except SyntaxError as error:
             if error.filename != self.filename:
                 raise self._error(error, hints.line_of(error, self.filename)) from error
-            words = hints.syntax(error, self.lines)
-            raise KModelError(self.name, error.lineno, "", words) from error
+            words, hint = hints.syntax(error, self.lines)
+            raise KModelError(self.name, error.lineno, "", words, hint) from error
         except Exception as error:
             raise self._error(error, hints.line_of(error, self.filename)) from error
 
@@ -355,13 +464,17 @@ class Cell:
         text = self.statement(line) if line is not None else ""
         return KModelError(self.name, line, text, sentence, hint)
 
+    def node(self, line: int) -> ast.stmt | None:
+        """The innermost statement that covers a line."""
+        within = [s for s in self._statements if s.lineno <= line <= _end(s)]
+        return max(within, key=lambda s: (s.lineno, -_end(s)), default=None)
+
     def statement(self, line: int) -> str:
         """The statement that covers a line, on one line; of a block only its head."""
-        within = [s for s in self._statements if s.lineno <= line <= _end(s)]
-        if not within:
+        start = self.node(line)
+        if start is None:
             words = self.lines[line - 1].strip()
             return words.removeprefix(f"%%kmodel {self.name}").strip()
-        start = max(within, key=lambda s: (s.lineno, -_end(s)))
         body = getattr(start, "body", None)
         end = max(body[0].lineno - 1, start.lineno) if body else _end(start)
         words = " ".join(part.strip() for part in self.lines[start.lineno - 1 : end])
@@ -370,15 +483,28 @@ class Cell:
 
     def find(self, name: str) -> Any:
         """What a name means in the cell, None if nothing."""
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, Mistake):
             return self.scope[name] if name in self.scope else self._at_hand[name]
         return None
 
     def nearest(self, name: str) -> str:
         """The hint for a name that does not exist; the user's own names come first."""
         own = [*self.scope, *self.namespace]
-        own = [n for n in own if not n.startswith("_") and n != name]
-        return suggest(name, [*own, *LAYERS]) or suggest(name, dir(builtins))
+        own = [n for n in own if not n.startswith("_") and n not in (name, *_SHELLS)]
+        near = suggest(name, [*own, *LAYERS])
+        if near or len(name) < 4:  # everything is near to a short name
+            return near
+        return suggest(name, [n for n in dir(builtins) if n[0] == name[0]])
+
+    def is_layer_class(self, name: str) -> bool:
+        """Whether a name in the cell is that of a class of layers."""
+        value = self.find(name)
+        return isinstance(value, type) and issubclass(value, Layer)
+
+    def nearest_layer(self, name: str) -> str:
+        """The class of layers that a name may mean, or nothing."""
+        match = re.search('"(.+)"', suggest(name, LAYERS)) if name else None
+        return match[1] if match else ""
 
 
 class Mistake(Exception):
@@ -419,18 +545,32 @@ class NoTensor:
 class AtHand(dict):
     """What a cell finds beside its own names, in the place of Python's built-in ones.
 
-    The user's names come first, then those of `kerasnb.layers`, then Python's. Python
+    The user's names come first, then those of `kerasnb.layers` (or `more`), then
+    Python's. The name that the cell `defines` means no earlier model in it. Python
     asks this table last; unlike a table of globals it may be one that looks elsewhere.
     """
 
-    def __init__(self, namespace: Mapping[str, Any]):
+    def __init__(
+        self,
+        namespace: Mapping[str, Any],
+        more: Mapping[str, Any] | None = None,
+        defines: str = "",
+    ):
         # Python itself asks for these without looking elsewhere.
         own = {k: v for k, v in vars(builtins).items() if k.startswith("__")}
         super().__init__(own)
-        self.namespace = namespace
+        self.namespace, self.defines = namespace, defines
+        self.more = LAYERS if more is None else more
 
     def __missing__(self, name: str) -> Any:
-        for names in (self.namespace, LAYERS, vars(builtins)):
+        if name == self.defines and isinstance(self.namespace.get(name), Layer):
+            raise Mistake(
+                f"The cell makes the model `{name}` and uses an earlier `{name}` in "
+                "it.",
+                "Each run would put the model into itself once more; give one of the "
+                "two another name.",
+            )
+        for names in (self.namespace, self.more, vars(builtins)):
             if name in names:
                 return names[name]
         raise KeyError(name)
@@ -442,6 +582,22 @@ LAYERS: dict[str, Callable] = {
     if not name.startswith("_") and not isinstance(value, types.ModuleType)
 }
 """What a model cell has at hand: layers, `Input`, and the joins as functions."""
+
+
+_SHELLS = ("In", "Out", "exit", "quit", "open", "get_ipython")
+_RETURN = "The function gave nothing back; end it with `return x`."
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Whether a value is a tensor of the model, or a structure that holds some."""
+    return any(isinstance(leaf, KerasTensor) for leaf in leaves(value))
+
+
+def _reject_tensors(layer: Layer) -> None:
+    """A tensor among the arguments of a constructor is meant for the call."""
+    for name, value in layer._config.items():
+        if _holds_tensors(value):
+            raise Mistake(*hints.two_brackets(type(layer), name))
 
 
 def _end(statement: ast.stmt) -> int:

@@ -1,5 +1,6 @@
 """The magics: each reads its line, calls one public function and shows the result."""
 
+import copy
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -13,7 +14,7 @@ from IPython.core.magic import (
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
-from kerasnb import config, models
+from kerasnb import callbacks, config, losses, metrics, optimizers
 from kerasnb.models.code import to_code
 from kerasnb.notebook.display import Facts
 from kerasnb.notebook.inspect import inspect
@@ -21,6 +22,7 @@ from kerasnb.notebook.kmodel import build_model
 from kerasnb.notebook.mistakes import mistakes
 from kerasnb.notebook.options import (
     HelpAsked,
+    KerasNB,
     Reader,
     help_option,
     parse,
@@ -31,6 +33,12 @@ from kerasnb.notebook.options import (
 @magics_class
 class KerasMagics(Magics):
     """`%%kmodel`, `%kfit` and their kin."""
+
+    def __init__(self, shell: Any) -> None:
+        super().__init__(shell)
+        # `%config` writes into the shell's settings; unloading puts these back.
+        self.profile = copy.deepcopy(shell.config.get("KerasNB"))
+        self.defaults = KerasNB(parent=shell)
 
     @no_var_expand
     @magic_arguments("%kmodel")
@@ -65,30 +73,58 @@ class KerasMagics(Magics):
     @argument("--code", action="store_true", help="show it as a Keras script instead")
     @line_cell_magic
     def kmodel(self, line: str, cell: str | None = None) -> None:
-        """Define a model: each line that is just a layer means `x = layer(x)`."""
+        """Define a model: each line that is just a layer means `x = layer(x)`.
+
+        The cell is ordinary Python, in which `x` is the current tensor, the input at
+        first. The layers of Keras are at hand by their names; everything else keeps its
+        meaning. The model is what led to `x`, or to `outputs`, and gets the name NAME.
+
+            %%kmodel digits --input 28,28,1 --optimizer adam --loss auto
+            Rescaling(1 / 255)
+            for filters in (16, 32):
+                Conv2D(filters, 3, padding="same", activation="relu")
+                MaxPooling2D()
+            Flatten()
+            Dense(10, activation="softmax")
+
+        A branch is a name for a tensor, a join is a call:
+
+            skip = x
+            Dense(32, activation="relu")
+            x = Add()([x, skip])
+
+        Several inputs have names, several outputs are a list or a dict:
+
+            %%kmodel pair --input image=images --input facts=4
+            x = Flatten()(image)
+            x = Concatenate()([x, facts])
+            outputs = {"price": Dense(1)(x), "kind": Dense(3)(x)}
+
+        A value may be Python in {braces}: --optimizer {Adam(0.01, beta_1=0.8)}. To try
+        a change without losing what is trained: --keep. `%config KerasNB` sets what is
+        not said. In Python: kerasnb.notebook.build_model("Dense(10)", input=(4,)).
+        """
         args = self._arguments(self.kmodel, line)
         if args is None:
             return
         if cell is None:
             raise UsageError(_NOT_A_LINE)
-        if not args.name.isidentifier():
-            raise UsageError(f"%%kmodel: `{args.name}` cannot be the name of a model.")
         read = Reader(self.shell.user_ns, "%%kmodel")
-        old = self.shell.user_ns.get(args.name)
+        old = read.new_model(args.name)
         model = build_model(
             cell,
             self.shell.user_ns,
             name=args.name,
             input=read.inputs(args.input),
             dtype=read.name(args.dtype),
-            optimizer=read.name(args.optimizer),
-            learning_rate=read.number(args.learning_rate),
-            loss=read.name(args.loss),
+            optimizer=read.name(args.optimizer, optimizers, optimizers.schedules),
+            learning_rate=read.rate(args.learning_rate, optimizers.schedules),
+            loss=read.name(args.loss, losses),
             target=None if args.target is None else read.expression(args.target),
-            metrics=read.names_or_values(args.metrics),
+            metrics=read.names_or_values(args.metrics, metrics),
             seed=read.number(args.seed, int),
             jit=args.jit,
-            keep=old if args.keep and isinstance(old, models.Model) else None,
+            keep=old if args.keep else None,
             header=f"%%kmodel {line}",
         )
         self.shell.user_ns[args.name] = model
@@ -115,26 +151,36 @@ class KerasMagics(Magics):
         help="x and y to validate with, a dataset, or a fraction of the data",
     )
     @argument("-r", "--learning-rate", metavar="RATE", help="change it before training")
-    @argument("--callbacks", metavar="{...}", help="a callback or a list of them")
+    @argument(
+        "--callbacks", metavar="CALLBACKS", help="{a callback}, or a {list of them}"
+    )
     @argument("--verbose", default="auto", help="auto, 0, 1 or 2")
     @line_magic
     def kfit(self, line: str) -> None:
-        """Train a model and watch it learn; the curves stay in MODEL.history."""
+        """Train a model and watch it learn; the curves stay in MODEL.history.
+
+            %kfit digits x_train y_train --epochs 5 --validation x_test y_test
+            %kfit digits x_train[:1000] y_train[:1000] --validation 0.2
+            %kfit digits dataset --callbacks {[EarlyStopping(patience=3)]}
+
+        The kernel's stop button ends the training and keeps what is learned; once more
+        %kfit goes on from there. In Python: model.fit(x_train, y_train, epochs=5).
+        """
         args = self._arguments(self.kfit, line)
         if args is None:
             return
         read = Reader(self.shell.user_ns, "%kfit")
         model = read.model(args.model)
         validation = _validation(args.validation, read)
-        rate = read.number(args.learning_rate)
+        rate = read.rate(args.learning_rate, optimizers.schedules)
         with short_errors("%kfit"):
             if rate is not None:
                 model.optimizer.learning_rate = rate
             model.fit(
-                *(read.expression(text) for text in args.data),
+                *read.several(args.data),
                 epochs=read.number(args.epochs, int),
                 batch_size=read.number(args.batch_size, int),
-                callbacks=args.callbacks and read.expression(args.callbacks),
+                callbacks=args.callbacks and read.expression(args.callbacks, callbacks),
                 verbose=int(args.verbose) if args.verbose.isdigit() else args.verbose,
                 **validation,
             )
@@ -149,7 +195,12 @@ class KerasMagics(Magics):
     @argument("--names", help="names of the classes, a {list}")
     @line_magic
     def kmistakes(self, line: str) -> None:
-        """Show what a model confuses, class by class, and where it is most wrong."""
+        """Show what a model confuses, class by class, and where it is most wrong.
+
+            %kmistakes digits x_test y_test --worst 20
+
+        In Python: kerasnb.notebook.mistakes(model, x_test, y_test).
+        """
         args = self._arguments(self.kmistakes, line)
         if args is None:
             return
@@ -169,7 +220,13 @@ class KerasMagics(Magics):
     @argument("--on", metavar="X", help="samples to look at the activations with")
     @line_magic
     def kinspect(self, line: str) -> None:
-        """Look into a model: its weights and, with --on, its activations."""
+        """Look into a model: its weights and, with --on, its activations.
+
+            %kinspect digits
+            %kinspect digits conv2d --on x_test[:64]
+
+        In Python: kerasnb.notebook.inspect(model, x_test[:64], layer="conv2d").
+        """
         args = self._arguments(self.kinspect, line)
         if args is None:
             return
@@ -183,14 +240,14 @@ class KerasMagics(Magics):
     @help_option
     @line_magic
     def kinfo(self, line: str) -> None:
-        """Show devices, versions and settings."""
+        """Show devices, versions and settings. In Python: kerasnb.config.info()."""
         if self._arguments(self.kinfo, line) is not None:
             display(Facts("kerasnb on this machine", config.info()))
 
     def _arguments(self, magic: Any, line: str) -> Any:
         """The arguments of a magic; None when its help was asked for and shown."""
         try:
-            return parse(magic, line)
+            return parse(magic, line, self.defaults.given(magic.parser))
         except HelpAsked as asked:
             print(asked)
             return None
@@ -204,9 +261,9 @@ _NOT_A_LINE = (
 
 def _validation(texts: list[str], read: Reader) -> dict[str, Any]:
     """The arguments of `fit` for data, or a fraction, to validate with."""
-    if len(texts) > 3:
+    values = read.several(texts)
+    if len(values) > 3:
         raise UsageError("%kfit: --validation takes x and y, a dataset or a fraction.")
-    values = [read.expression(text) for text in texts]
     if not values:
         return {}
     if len(values) > 1:

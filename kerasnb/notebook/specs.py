@@ -118,6 +118,8 @@ def choose_loss(output: KerasTensor, target: Any = None) -> Any:
     Whole-number targets for several linear units are classes too, by logits.
     """
     activation, units = last_activation(output), output.shape[-1]
+    if target is not None:
+        _check_target(output, activation, np.asarray(target))
     one_hot = target is not None and _is_one_hot(target, output.shape)
     if activation in ("softmax", "log_softmax"):
         if units == 1:
@@ -140,6 +142,43 @@ def choose_loss(output: KerasTensor, target: Any = None) -> Any:
         if target.dtype.kind in "iu" and several:
             return _by_logits("SparseCategoricalCrossentropy")
     return "mean_squared_error"
+
+
+def _check_target(output: KerasTensor, activation: str, target: np.ndarray) -> None:
+    """Refuse a target that an output cannot learn, whichever the loss."""
+    shape, units = output.shape, output.shape[-1]
+    if target.ndim < len(shape) - 1:
+        raise ValueError(
+            f"The output has the shape {shape}, an answer for each place, and the "
+            f"target {target.shape}, one for each sample; put Flatten() or a global "
+            "pooling before the last layers."
+        )
+    if target.dtype.kind in "OUS":
+        raise ValueError(
+            "The target holds texts; turn them into numbers first, as "
+            "np.unique(y, return_inverse=True)[1] does."
+        )
+    many = target.ndim == len(shape) and target.shape[-1] > 1
+    if many and activation.endswith("softmax") and target.shape[-1] != units:
+        raise ValueError(
+            f"The target has {target.shape[-1]} classes and the last layer {units} "
+            f"units; give it {target.shape[-1]}."
+        )
+    if many or target.dtype.kind not in "iu" or not target.size or units is None:
+        return
+    low, high = int(target.min()), int(target.max())
+    if activation.endswith("softmax") and units > 1 and (low < 0 or high >= units):
+        raise ValueError(
+            f"The labels of the target go from {low} to {high} and the last layer has "
+            f"{units} units, for 0 to {units - 1}."
+            + (f" Give it {high + 1}." if low >= 0 else "")
+        )
+    if activation.endswith("sigmoid") and units == 1 and (low < 0 or high > 1):
+        raise ValueError(
+            f"The labels of the target go from {low} to {high}, and a single sigmoid "
+            "unit can say 0 or 1; for more classes use "
+            f'Dense({max(high + 1, 3)}, activation="softmax").'
+        )
 
 
 def _by_logits(name: str) -> Any:

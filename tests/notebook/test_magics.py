@@ -62,6 +62,8 @@ def state_of(shell):
         list(shell.Completer.custom_matchers),
         dict(formatter.type_printers),
         shell.custom_exceptions,
+        list(shell.configurables),
+        "KerasNB" in shell.config,
         {name: list(found) for name, found in shell.events.callbacks.items()},
         sorted(shell.user_ns),
     )
@@ -84,7 +86,10 @@ def test_loading_twice_is_loading_once(shell):
     keras.load_ipython_extension(shell)
     after = state_of(shell)
     assert len(before[2]) == len(after[2]) == 1
-    assert before[:2] == after[:2] and before[3:] == after[3:]
+    assert len(before[5]) == len(after[5])
+    assert (
+        before[:2] == after[:2] and before[3:5] + before[6:] == after[3:5] + after[6:]
+    )
 
 
 def test_another_handler_of_errors_comes_back(ipython):
@@ -240,7 +245,7 @@ WRONG = """
 %kfit net xs y
     %kfit: `xs` is not defined.
 %kfit net x y -e many
-    %kfit: `many` is not a number; write one such as 3, or an expression in braces
+    %kfit: `many` is not a whole number; write one such as 3, or an expression in braces
 %kfit net x {y y}
     %kfit: `y y` is not a Python expression.
 %kfit net x (y
@@ -248,7 +253,7 @@ WRONG = """
 %kfit net x y -v x y x y
     %kfit: --validation takes x and y, a dataset or a fraction.
 %kfit
-    the following arguments are required: model, data
+    %kfit: MODEL and DATA must be given; --help shows how.
 %kinfo now
     %kinfo does not know what to do with `now`.
 %kmodel net --unput 3
@@ -260,7 +265,7 @@ WRONG = """
 %%kmodel net --input imagez
     %%kmodel: `imagez` is not defined.
 %%kmodel net --input 4 --seed x
-    %%kmodel: `x` is not a number; write one such as 3
+    %%kmodel: `x` is not a whole number; write one such as 3
 """
 
 
@@ -296,6 +301,35 @@ def test_every_magic_explains_itself(run, magic, words):
         assert "::" not in text
 
 
+def test_config_sets_what_is_not_said_on_a_line(run, shell):
+    assert "KerasNB" in run("%config").out
+    run("%config KerasNB.optimizer = 'sgd'\n%config KerasNB.loss = 'auto'")
+    run("%config KerasNB.metrics = 'mae'\n%config KerasNB.seed = 3")
+    run("%config KerasNB.epochs = 2\n%config KerasNB.batch_size = 20")
+    run("%%kmodel net --input x -q\nDense(1)")
+    net = shell.user_ns["net"]
+    assert type(net.optimizer).__name__ == "SGD" and net.loss == "mean_squared_error"
+    first = net.get_weights()[0]
+    run("%%kmodel net --input x -q --optimizer adam --metrics mse\nDense(1)")
+    net = shell.user_ns["net"]
+    np.testing.assert_array_equal(net.get_weights()[0], first)
+    assert type(net.optimizer).__name__ == "Adam"
+    run("%kfit net x y --verbose 0")
+    assert set(net.history.history) == {"loss", "mae", "mse"}
+    assert len(net.history.epoch) == 2 and net.run.batch_size == 20
+    try:
+        run("%config KerasNB.tracebacks = 'full'")
+        assert config.tracebacks() == "full"
+    finally:
+        config.tracebacks("short")
+    before = config.display()
+    run("%config KerasNB.display = 'no'")  # traitlets logs what is wrong
+    assert config.display() == before
+    keras.unload_ipython_extension(shell)
+    assert "KerasNB" not in shell.config
+    keras.load_ipython_extension(shell)
+
+
 # --- The other magics ---------------------------------------------------------------
 
 
@@ -322,7 +356,7 @@ def test_kfit_takes_a_fraction_callbacks_and_a_dataset(run, shell):
         "        yield x[:30], y[:30]\n"
         "        yield x[30:], y[30:]\n"
     )
-    assert run("%kfit net Batches() --verbose 0").out == ""
+    assert run("%kfit net {Batches()} --verbose 0").out == ""
 
 
 def test_kfit_says_in_one_sentence_what_is_wrong_with_the_data(run):
