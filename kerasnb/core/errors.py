@@ -49,7 +49,10 @@ def suggest(name: Any, known: Iterable[str]) -> str:
     lowered: dict[str, str] = {}
     for k in known:
         lowered.setdefault(k.lower(), k)
-    near = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.6)
+    given = str(name).lower()
+    near = difflib.get_close_matches(given, lowered, n=5, cutoff=0.6)
+    # Two letters that changed places are the likeliest slip: "adma" is no "adamax".
+    near.sort(key=lambda k: sorted(k) != sorted(given))
     return f' Did you mean "{printable(lowered[near[0]])}"?' if near else ""
 
 

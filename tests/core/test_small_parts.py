@@ -23,6 +23,7 @@ def test_check_speaks_in_one_sentence():
 def test_suggest_is_silent_when_nothing_is_near():
     assert suggest("relju", ["relu"]) == ' Did you mean "relu"?'
     assert suggest("SGDD", ["sgd"]) == ' Did you mean "sgd"?'
+    assert suggest("adma", ["adamax", "adam"]) == ' Did you mean "adam"?'
     assert suggest("zzz", ["relu"]) == ""
 
 

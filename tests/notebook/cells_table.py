@@ -2007,7 +2007,7 @@ UsageError: %%kmodel: "x_train" is a text; data is given by its name, without qu
 Dense(3)
 ~~~
 %%kmodel net, line 1:  --input 4 --optimizer adma
-Unknown optimizer "adma". Did you mean "adamax"?
+Unknown optimizer "adma". Did you mean "adam"?
 ===
 %%kmodel net --input 4 --optimizer Adam(0.01)
 Dense(3)
@@ -2403,7 +2403,7 @@ ValueError                                Traceback (most recent call last)
 Cell In[1], line 1
 ----> 1 clf.compile(optimizer="adma")
 
-ValueError: Unknown optimizer "adma". Did you mean "adamax"?
+ValueError: Unknown optimizer "adma". Did you mean "adam"?
 ===
 bare.fit(x_train, y_train)
 ~~~
