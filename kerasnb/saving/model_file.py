@@ -320,7 +320,7 @@ def _build(
             kind = TypeError if isinstance(error, TypeError) else ValueError
             hint = ""
             with contextlib.suppress(RecursionError):  # deeper here than there
-                hint = _function_hint(config, str(error))
+                hint = _function_hint(config, _line(error))
             raise kind(f"{source.label} cannot be loaded: {_line(error)}{hint}") from (
                 error
             )
