@@ -22,7 +22,9 @@ import numpy as np
 AHEAD = 2  # blocks that wait for the loop, at most
 BLOCK_BATCHES = 256  # batches in a block, at most
 BLOCK_BYTES = 32 << 20  # and bytes, but for one batch
-LEAST = 0.005  # seconds to gather for, at least, while the loop waits
+# Seconds to gather for, at least, while the loop waits: little at first, since the
+# device has nothing to do; then more, since every block costs Python a turn.
+LEAST, MOST = 0.001, 0.008
 TURN = 0.1  # seconds between Python's turns while the loop waits
 LAST_WAIT = 2.0  # seconds that a batch may take which nobody waits for any more
 
@@ -135,7 +137,7 @@ class Feed:
         self._ready.put(last)
 
     def _gather(self) -> None:
-        block, taken, began = None, 0, 0.0
+        block, taken, began, least = None, 0, 0.0, LEAST
         while not self._stopped and (self._most is None or taken < self._most):
             now = time.monotonic()
             try:
@@ -156,7 +158,10 @@ class Feed:
             else:
                 block.add(batch)
             wanted = self._hungry and not self._patient
-            if block.full or (wanted and time.monotonic() - began > LEAST):
+            gathered = wanted and time.monotonic() - began > least
+            if gathered and began:
+                least = min(MOST, 2 * least)
+            if block.full or gathered:
                 self._hand_on(block)
                 block = None
         self._hand_on(block)
