@@ -29,6 +29,8 @@ def plain(who: str, name: str, value: Any) -> Any:
             return leaf
         return _plain_leaf(who, name, leaf)
 
+    if not isinstance(value, list | tuple | dict):
+        return make(value)
     return jax.tree.map(make, value, is_leaf=_is_leaf)
 
 

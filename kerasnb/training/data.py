@@ -129,8 +129,6 @@ class Stream:
 
     def _batch(self, item: Any, number: int) -> tuple:
         """One batch as `(x,)`, `(x, y)` or `(x, y, weight)` of arrays."""
-        if self._good is not None and _kinds(item) == self._good:
-            return item
         who = f"{self.who}, batch {number}"
         item = tuple(item) if isinstance(item, list) else item
         item = item if isinstance(item, tuple) else (item,)
@@ -139,18 +137,17 @@ class Stream:
                 f"{who}: a batch must be x, (x, y) or (x, y, sample_weight), not "
                 f"{len(item)} items."
             )
-        named = list(zip(NAMES, item, strict=False))
-        parts = [plain(who, name, value) for name, value in named]
-        parts[0] = self._prepare(parts[0])
-        data = tuple(
-            columns(who, name, value) for name, value in zip(NAMES, parts, strict=False)
-        )
+        raw = tuple(map(plain, itertools.repeat(who), NAMES, item))
+        if self._good is not None and _kinds(raw) == self._good:
+            return raw
+        parts = (self._prepare(raw[0]), *raw[1:])
+        data = tuple(map(columns, itertools.repeat(who), NAMES, parts))
         data = with_class_weights(who, data, self._class_weight)
         _count_rows(who, data)
         data = self._like_the_first(who, data)
-        if len(data) == len(item) and all(map(operator.is_, data, item)):
+        if len(data) == len(raw) and all(map(operator.is_, data, raw)):
             # All of this for nothing: the next ones need not be looked at so closely.
-            self._good = _kinds(item)
+            self._good = _kinds(raw)
         return data
 
     def _like_the_first(self, who: str, data: tuple) -> tuple:
