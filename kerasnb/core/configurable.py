@@ -161,7 +161,7 @@ def serialize_object(obj: Any) -> dict[str, Any]:
         get = getattr(obj, f"get_{extra}", None)
         if get is not None and (value := get()) is not None:
             config[extra] = serialize(value)
-    if (scope := _sharing.get()) is not None:
+    if (scope := _sharing.get()) is not None and scope.writing:
         config[_NUMBER] = scope.number_of(obj)
     return config
 
@@ -195,6 +195,8 @@ def deserialize(config: Any) -> Any:
 def deserialize_object(config: dict[str, Any]) -> Any:
     """Rebuild an object from `module, class_name, config, registered_name`."""
     scope, number = _sharing.get(), config.get(_NUMBER)
+    if scope is not None and scope.writing:
+        scope = None
     if scope is not None and number in scope.read:
         return scope.read[number]
     cls: Any = registry.find_class(
@@ -229,9 +231,14 @@ def whose(error: Exception) -> tuple[str, str] | None:
 
 
 class _Sharing:
-    """The objects met while one file is written or read."""
+    """The objects met while one file is written or read.
 
-    def __init__(self) -> None:
+    Not both: a layer that is read may describe and copy a part of its own, whose number
+    would be that of another object in the file.
+    """
+
+    def __init__(self, writing: bool) -> None:
+        self.writing = writing
         # Objects are kept with their ids: an id is free again when its object is gone.
         self.written: dict[int, tuple[int, Any]] = {}
         self.read: dict[Any, Any] = {}
@@ -245,9 +252,9 @@ _sharing: ContextVar[_Sharing | None] = ContextVar("sharing", default=None)
 
 
 @contextmanager
-def sharing() -> Iterator[None]:
+def sharing(writing: bool = False) -> Iterator[None]:
     """One file's worth of objects: one that occurs twice is the same when read back."""
-    token = _sharing.set(_Sharing())
+    token = _sharing.set(_Sharing(writing))
     try:
         yield
     finally:
@@ -256,7 +263,7 @@ def sharing() -> Iterator[None]:
 
 def serialize_shared(obj: Any) -> Any:
     """`serialize(obj)`, with a number on each object that occurs more than once."""
-    with sharing():
+    with sharing(writing=True):
         config = serialize(obj)
     counts: Counter[int] = Counter()
 
