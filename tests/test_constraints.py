@@ -47,5 +47,5 @@ def test_names_stand_for_constraints():
     assert constraints.get(None) is None
     for name in keras.src.constraints.ALL_OBJECTS_DICT:
         constraints.get(name)
-    with pytest.raises(ValueError, match='Did you mean "NonNeg"'):
+    with pytest.raises(ValueError, match='Did you mean "non_neg"'):
         constraints.get("nonneg_")
