@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from kerasnb.core import budget, registry
-from kerasnb.core.errors import reject_unknown, show, suggest
+from kerasnb.core.errors import check, reject_unknown, show, suggest
 
 R = TypeVar("R")
 
@@ -56,6 +56,7 @@ class Configurable:
             return self
         bound.apply_defaults()
         object.__setattr__(self, "_config", _flatten(bound))
+        _check_switches(cls, self._config)
         return self
 
     def get_config(self) -> dict[str, Any]:
@@ -85,6 +86,32 @@ def constructor_is_ours(cls: type) -> bool:
     """Whether the constructor in force was written in this package."""
     owner = next(base for base in cls.__mro__ if "__init__" in base.__dict__)
     return registry.is_library(owner)
+
+
+@per_class
+def _switches(cls: type) -> tuple[str, ...]:
+    """The arguments of our constructors that are either on or off."""
+    if not constructor_is_ours(cls):
+        return ()
+    found = {
+        name: None
+        for base in cls.__mro__
+        if registry.is_library(base) and "__init__" in base.__dict__
+        for name, parameter in constructor_signature(base).parameters.items()
+        if parameter.annotation is bool
+        or (parameter.annotation is parameter.empty and type(parameter.default) is bool)
+    }
+    return tuple(found)
+
+
+def _check_switches(cls: type, config: Mapping[str, Any]) -> None:
+    """Refuse `use_bias="no"`, which would be on; 0, 1 and None are as in Keras."""
+    for name in _switches(cls):
+        value = config.get(name)
+        if value is None or value is True or value is False or hasattr(value, "dtype"):
+            continue
+        good = isinstance(value, int | float) and value in (0, 1)
+        check(good, cls.__name__, name, value, "True or False")
 
 
 def _flatten(bound: inspect.BoundArguments) -> dict[str, Any]:

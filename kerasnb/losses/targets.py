@@ -58,6 +58,7 @@ def same_shape(who: str, y: np.ndarray, shape: Shape, options: dict) -> None:
         raise ValueError(
             f"{who}: `y` must have the shape of the model's output, "
             f"{_with_batch(wanted)}, not {_with_batch(given)}."
+            f"{_places(wanted, given)}"
         )
 
 
@@ -65,7 +66,7 @@ def fractions(who: str, y: np.ndarray, shape: Shape, options: dict) -> None:
     """Targets from 0 to 1 of the shape of the predictions."""
     wanted, given = tuple(shape[1:]), y.shape[1:]
     if given != wanted and (*given, 1) != wanted and given != (*wanted, 1):
-        hint = ""
+        hint = _places(wanted, given)
         if wanted and wanted[-1] != 1 and given in ((), (1,)) and len(wanted) == 1:
             hint = (
                 " For one class out of many use sparse_categorical_crossentropy and a "
@@ -89,7 +90,7 @@ def distributions(who: str, y: np.ndarray, shape: Shape, options: dict) -> None:
     wanted, given = tuple(shape[1:]), y.shape[1:]
     if given == wanted:
         return
-    hint = ""
+    hint = _places(wanted, given)
     if given == wanted[:-1] or given == (*wanted[:-1], 1):
         hint = (
             " For class numbers as targets use sparse_categorical_crossentropy, or "
@@ -107,7 +108,7 @@ def classes(who: str, y: np.ndarray, shape: Shape, options: dict) -> None:
     count = shape[axis]
     wanted, given = tuple(n for i, n in enumerate(shape) if i != axis)[1:], y.shape[1:]
     if given not in (wanted, (*wanted, 1)) or (count == 1 and given == shape[1:] == ()):
-        hint = ""
+        hint = _places((*wanted, count), given)
         if given == tuple(shape[1:]):
             hint = " For one-hot codes as targets use categorical_crossentropy."
         raise ValueError(
@@ -142,6 +143,19 @@ def _mend(low: Any, high: Any, count: int) -> str:
     if low >= 0:
         return f" The last layer would need {int(high) + 1} units."
     return ""
+
+
+def _places(wanted: Shape, given: Shape) -> str:
+    """What to do about a model that answers for each place, and targets that do not."""
+    if tuple(given[-1:]) in ((1,), tuple(wanted[-1:])):
+        given = given[:-1]
+    if len(given) >= len(wanted) - 1:
+        return ""
+    places = " x ".join(str(n) for n in wanted[len(given) : -1])
+    return (
+        f" The model answers for each of {places} places; to answer once, put Flatten()"
+        " before the last Dense, or a global pooling."
+    )
 
 
 def _with_batch(shape: Sequence[int | None]) -> str:

@@ -2,10 +2,12 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
 
+import kerasnb as keras
 from kerasnb.core import registry
 from kerasnb.core.configurable import Catalog, Configurable, deserialize, serialize
 
@@ -41,6 +43,41 @@ def test_a_wrong_call_still_raises_pythons_own_error():
         Brush()
     with pytest.raises(TypeError, match="positional"):
         Brush(1, 2, 3)
+
+
+LAYERS, LOSSES, OPTIMIZERS = keras.layers, keras.losses, keras.optimizers
+
+
+@pytest.mark.parametrize(
+    ("cls", "given", "switch"),
+    [
+        (LAYERS.Dense, {"units": 3}, "use_bias"),
+        (LAYERS.Dense, {"units": 3}, "trainable"),
+        (LAYERS.LSTM, {"units": 3}, "return_sequences"),
+        (LAYERS.Flatten, {}, "trainable"),
+        (LOSSES.BinaryCrossentropy, {}, "from_logits"),
+        (OPTIMIZERS.SGD, {}, "nesterov"),
+        (OPTIMIZERS.Adam, {}, "use_ema"),
+    ],
+)
+def test_a_switch_is_on_or_off(cls, given, switch):
+    # Keras takes the same ones, and "no" as well, for on.
+    for value in (True, False, 0, 1, np.bool_(True), None):
+        cls(**given, **{switch: value})
+    for value in ("no", "True", 2, 0.5, [], {"a": 1}):
+        words = f"^{cls.__name__}: `{switch}` must be True or False, not "
+        with pytest.raises(ValueError, match=words + re.escape(repr(value))):
+            cls(**given, **{switch: value})
+
+
+def test_a_users_argument_of_the_same_name_may_be_anything():
+    class Mine(LAYERS.Dense):
+        def __init__(self, use_bias="auto", **more):
+            super().__init__(3, use_bias=use_bias == "auto", **more)
+
+    assert Mine().use_bias
+    with pytest.raises(ValueError, match="^Same: `use_bias` must be"):
+        type("Same", (LAYERS.Dense,), {})(3, use_bias="no")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from kerasnb import layers
 from kerasnb.layers import Input
 
+X = np.ones((2, 4), "float32")
 MISTAKES = {
     "Dense: `units` must be a positive integer, not -1.": lambda k: k.Dense(-1),
     "Dense: `units` must be a positive integer, not 2.5.": lambda k: k.Dense(2.5),
@@ -88,6 +89,12 @@ MISTAKES = {
     ),
     "LSTM `it` expects 3 axes and got the shape (None, 5).": (
         lambda k: k.LSTM(3, name="it")(k.Input((5,)))
+    ),
+    "Dense `it` was called on a tensor and 5; a call takes tensors, and settings "
+    "belong where the layer is made.": lambda k: k.Dense(3, name="it")(X, 5),
+    "Flatten `it` was called on a tensor and 'a'; a call takes tensors, and settings "
+    "belong where the layer is made.": (
+        lambda k: k.Flatten(name="it")(k.Input((5,)), "a")
     ),
 }
 

@@ -70,6 +70,49 @@ WRONG = [
         sample, shape (batch,), not (batch, 10). For one-hot codes as targets use
         categorical_crossentropy.""",
     ),
+    *(
+        (
+            name,
+            y,
+            (None, 28, 28, 10),
+            f"""{title} shape (batch, {shape}), not (batch, {given}). The model answers
+            for each of 28 x 28 places; to answer once, put Flatten() before the last
+            Dense, or a global pooling.""",
+        )
+        for name, y, title, shape, given in [
+            (
+                "sparse_categorical_crossentropy",
+                LABELS[:, None],
+                """SparseCategoricalCrossentropy: `y` must hold one class number for
+                each sample,""",
+                "28, 28",
+                "1",
+            ),
+            (
+                "categorical_crossentropy",
+                CODES,
+                "CategoricalCrossentropy: `y` must hold one number for each class,",
+                "28, 28, 10",
+                "10",
+            ),
+        ]
+    ),
+    (
+        "mean_squared_error",
+        np.zeros((3, 28)),
+        (None, 28, 5, 1),
+        """MeanSquaredError: `y` must have the shape of the model's output, (batch, 28,
+        5, 1), not (batch, 28). The model answers for each of 5 places; to answer once,
+        put Flatten() before the last Dense, or a global pooling.""",
+    ),
+    (
+        "binary_crossentropy",
+        np.array([0, 1]),
+        (None, 7, 1),
+        """BinaryCrossentropy: `y` must have the shape of the model's output, (batch, 7,
+        1), not (batch,). The model answers for each of 7 places; to answer once, put
+        Flatten() before the last Dense, or a global pooling.""",
+    ),
     (
         "sparse_categorical_crossentropy",
         np.array([0.5]),

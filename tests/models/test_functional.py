@@ -261,3 +261,13 @@ def test_a_functional_subclass_writes_its_graph_as_keras_does():
     assert plain(ours.get_config()) == plain(theirs.get_config())
     again = type(ours).from_config(ours.get_config())
     assert type(again) is type(ours) and again.output_shape == (None, 1)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_given_training_stays_whatever_the_model_is_told(given):
+    # Keras' guide to fine-tuning promises it; its `fit` and `predict` override it.
+    x = nb.Input((4,))
+    model = nb.Model(x, layers.Dropout(0.9, seed=1)(x, training=given))
+    for told in (True, False, None):
+        dropped = not np.all(model(np.ones((8, 4)), training=told) == 1)
+        assert dropped == given
