@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import numpy
 
+from kerasnb.core.compilation import compilation_cache as compilation_cache
+from kerasnb.core.compilation import compilation_cache_size
 from kerasnb.core.dtypes import dtype_policy as dtype_policy
 from kerasnb.core.dtypes import set_dtype_policy as set_dtype_policy
 from kerasnb.core.errors import check
@@ -16,7 +18,9 @@ from kerasnb.core.registry import (
 from kerasnb.core.registry import (
     enable_unsafe_deserialization as enable_unsafe_deserialization,
 )
+from kerasnb.core.settings import alarms as alarms
 from kerasnb.core.settings import backend as backend
+from kerasnb.core.settings import best_weights as best_weights
 from kerasnb.core.settings import disable_flash_attention as disable_flash_attention
 from kerasnb.core.settings import (
     disable_interactive_logging as disable_interactive_logging,
@@ -57,6 +61,7 @@ from kerasnb.core.settings import tracebacks as tracebacks
 
 def info() -> dict[str, Any]:
     """Devices, versions and settings, for a bug report or a run's record."""
+    cache = compilation_cache()
     return {
         "kerasnb": sys.modules["kerasnb"].__version__,
         "python": platform.python_version(),
@@ -66,6 +71,9 @@ def info() -> dict[str, Any]:
         "floatx": floatx(),
         "image_data_format": image_data_format(),
         "display": display(),
+        "compilation_cache": None
+        if cache is None
+        else f"{cache} ({compilation_cache_size() / 1e6:.1f} MB)",
     }
 
 

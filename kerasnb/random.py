@@ -8,6 +8,7 @@ of a new shape is a new program. Here float32 numbers with a known seed are comp
 NumPy instead, with JAX's own Threefry counter scheme and to the same last bit.
 """
 
+import contextvars
 import math
 import operator
 import random as python_random
@@ -94,7 +95,28 @@ def global_seed_generator() -> SeedGenerator:
 
 def make_default_seed() -> int:
     """A seed from Python's `random`, from 1 to 10**9."""
-    return python_random.randint(1, int(1e9))
+    return (_aside.get() or python_random).randint(1, int(1e9))
+
+
+_aside: contextvars.ContextVar[python_random.Random | None]
+_aside = contextvars.ContextVar("aside", default=None)
+
+
+@contextmanager
+def seeds_aside() -> abc.Iterator[None]:
+    """Draw seeds in this thread from elsewhere: nobody else's numbers change.
+
+    >>> before = Generators.now()
+    >>> with seeds_aside():
+    ...     seed = make_default_seed()
+    >>> bool((before.python == Generators.now().python).all())
+    True
+    """
+    token = _aside.set(python_random.Random(0))
+    try:
+        yield
+    finally:
+        _aside.reset(token)
 
 
 def draw_seed(seed: "int | SeedGenerator | jax.Array | None") -> jax.Array:
@@ -146,10 +168,10 @@ class Generators:
     key: np.ndarray | None = None
 
     @classmethod
-    def now(cls) -> "Generators":
-        """Their present states."""
+    def now(cls, numpy: Any = np.random) -> "Generators":
+        """Their present states; `numpy` may be another generator than NumPy's own."""
         _, words, gauss = python_random.getstate()
-        _, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+        _, keys, position, has_gauss, cached = numpy.get_state(legacy=True)
         rest = (gauss, int(position), int(has_gauss), float(cached))
         ours = _global_generator
         return cls(
@@ -160,17 +182,19 @@ class Generators:
             None if ours is None else np.asarray(ours.state.value),
         )
 
-    def restore(self) -> None:
-        """Put the generators back into these states."""
+    def restore(self, numpy: Any = np.random) -> None:
+        """Put the generators back into these states, or a `numpy` of one's own."""
         global _global_generator, _global_seed
         gauss, position, has_gauss, cached = self.rest
+        numpy.set_state(("MT19937", self.numpy, position, has_gauss, cached))
+        if numpy is not np.random:
+            return
         _global_seed = self.seed
         if self.key is None:
             _global_generator = None
         else:
             global_seed_generator().state.assign(self.key)
         python_random.setstate((3, tuple(self.python.tolist()), gauss))
-        np.random.set_state(("MT19937", self.numpy, position, has_gauss, cached))
 
 
 @contextmanager

@@ -32,6 +32,7 @@ if version("jax").startswith("0.10."):
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 _COMPILED = Path(__file__).parent.with_name("build") / "compiled" / _WORKER
 jax.config.update("jax_compilation_cache_dir", str(_COMPILED))
+os.environ["KERASNB_COMPILATION_CACHE"] = str(_COMPILED)  # for other processes
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

@@ -1,26 +1,20 @@
 """`BackupAndRestore`: a run that was killed goes on as if it had not been."""
 
 import contextlib
-import inspect
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from kerasnb.callbacks import states
 from kerasnb.callbacks.callback import Callback, Logs
-from kerasnb.callbacks.progress import ProgbarLogger
 from kerasnb.core import placement
 from kerasnb.core.errors import check
-from kerasnb.random import Generators
 from kerasnb.saving.files import Replacing, make_folder, sweep
 
 FILE = "latest.npz"  # the last backup in its folder
-_POSITION = ("epoch", "step_in_epoch", "step", "samples", "logs", "history")
 
 
 class BackupAndRestore(Callback):
@@ -65,7 +59,7 @@ class BackupAndRestore(Callback):
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
         self._since = 0
-        self._others: list[tuple[str, dict[str, Any]]] | None = None
+        self._others: states.Others | None = None
         self._given: dict[int, dict[str, Any]] = {}
 
     def watches(self, phase: str) -> bool:
@@ -75,7 +69,7 @@ class BackupAndRestore(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go on from the last backup, where there is one."""
         self._since = 0
-        self._given = {id(c): _arguments(c) for _, c in self._neighbours()}
+        self._given = {id(c): states.arguments(c) for _, c in self._neighbours()}
         path = Path(self.backup_dir, FILE)
         for candidate in (path, _previous(path)):
             if not candidate.exists():
@@ -95,7 +89,7 @@ class BackupAndRestore(Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Give the other callbacks back what they held in the middle of this epoch."""
         if self._others is not None:
-            self._restore_others(self._others)
+            states.remind(self._neighbours(), self._others)
             self._others = None
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -123,174 +117,39 @@ class BackupAndRestore(Callback):
 
     # --- The state of a run -----------------------------------------------------------
 
-    def _variables(self) -> list[Any]:
-        model = self.model
-        return [
-            *model.trainable_variables,
-            *model.non_trainable_variables,
-            *model.optimizer.variables,
-            *model.metrics_variables,
-        ]
-
-    def _neighbours(self) -> Iterator[tuple[str, Any]]:
-        for callback in self.model.run.callbacks:
-            if not isinstance(callback, BackupAndRestore | ProgbarLogger):
-                yield type(callback).__name__, callback
+    def _neighbours(self) -> list[tuple[str, Any]]:
+        return list(states.neighbours(self.model.run, aside=(BackupAndRestore,)))
 
     def _save(self) -> None:
-        run, arrays = self.model.run, _Arrays()
-        state = {
-            "variables": [
-                [v.path, arrays.add(placement.gather(v.raw)), v.dtype]
-                for v in self._variables()
-            ],
-            "position": {name: getattr(run, name) for name in _POSITION},
-            "epoch_index": list(run.epoch_index),
-            "order": None if run.order is None else arrays.add(run.order),
-            "stopped": bool(self.model.stop_training),
-            "generators": _plain(vars(Generators.now()), arrays),
-            "callbacks": [
-                [kind, _attributes(callback, self._given.get(id(callback), {}), arrays)]
-                for kind, callback in self._neighbours()
-            ],
-        }
+        state, arrays = states.take_down(self.model, self._neighbours(), self._given)
         path = Path(self.backup_dir, FILE)
         make_folder("BackupAndRestore", path.parent)
         with (
-            placement.one_writer(self._variables()) as writes,
+            placement.one_writer(states.variables_of(self.model)) as writes,
             Replacing("BackupAndRestore") as files,
         ):
             if not writes:
                 return
             with files.open(path) as file:
                 text = np.frombuffer(json.dumps(state).encode(), np.uint8)
-                np.savez(file, state=text, **arrays.named)  # type: ignore[arg-type]
+                np.savez(file, state=text, **arrays)  # type: ignore[arg-type]
             if self.double_checkpoint and path.exists():
                 with files.open(_previous(path)) as file:
                     file.write(path.read_bytes())
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        variables, kept = self._variables(), state["variables"]
-        # Paths may differ: a cell that is run again makes `sequential_1`.
-        found = [v.shape for v in variables]
-        wanted = [arrays[name].shape for _, name, _ in kept]
-        if found != wanted:
-            pairs = zip(kept, found, wanted, strict=False)
-            odd = next((x for (x, _, _), a, b in pairs if a != b), None)
-            raise ValueError(
+        def of_another(odd: str) -> ValueError:
+            return ValueError(
                 f"BackupAndRestore: the backup in {self.backup_dir} is of another model"
                 + (f", whose `{odd}` has another shape" if odd else "")
                 + ". Delete the folder to begin from the beginning."
             )
-        for variable, (_, name, dtype) in zip(variables, kept, strict=True):
-            # NumPy's files know no bfloat16: its bytes come back as plain ones.
-            value = jnp.asarray(arrays[name].view(jnp.dtype(dtype)))
-            variable.store(value)
+
+        self._others = states.put_back(self.model, state, arrays, of_another)
         run = self.model.run
-        for name, value in state["position"].items():
-            setattr(run, name, value)
-        run.epoch_index[:] = state["epoch_index"]
-        run.order = None if state["order"] is None else arrays[state["order"]]
-        self.model.stop_training = state["stopped"]
         run.catch_up()  # with the random numbers of this run's beginning
-        Generators(**_back(state["generators"], arrays)).restore()
-        self._others = [
-            (kind, {name: _back(v, arrays) for name, v in attributes.items()})
-            for kind, attributes in state["callbacks"]
-        ]
-        self._restore_others(self._others)
-
-    def _restore_others(self, states: list[tuple[str, dict[str, Any]]]) -> None:
-        """Callbacks are found again by their classes, those of one class in order."""
-        waiting: dict[str, list[dict[str, Any]]] = {}
-        for kind, attributes in states:
-            waiting.setdefault(kind, []).append(attributes)
-        for kind, callback in self._neighbours():
-            if waiting.get(kind):
-                vars(callback).update(waiting[kind].pop(0))
-
-
-# --- Objects as JSON and arrays -------------------------------------------------------
-
-
-class _Arrays:
-    """The arrays of a state, by the names they have in the file."""
-
-    def __init__(self) -> None:
-        self.named: dict[str, np.ndarray] = {}
-
-    def add(self, array: np.ndarray) -> str:
-        name = f"array{len(self.named)}"
-        self.named[name] = array
-        return name
-
-
-def _arguments(callback: Any) -> dict[str, Any]:
-    """The arguments of a callback's constructor, as far as it keeps them."""
-    names = inspect.signature(type(callback)).parameters
-    return {k: v for k, v in vars(callback).items() if k in names}
-
-
-def _attributes(
-    callback: Any, given: dict[str, Any], arrays: _Arrays
-) -> dict[str, Any]:
-    """What a callback remembers, as far as it is data: no files, models, functions."""
-    kept = {}
-    for name, value in vars(callback).items():
-        if name in ("params", "_model"):
-            continue
-        fixed = name in given and given[name] is value
-        if fixed and not isinstance(value, list | dict | set):
-            continue
-        with contextlib.suppress(TypeError):
-            kept[name] = _plain(value, arrays)
-    return kept
-
-
-def _plain(value: Any, arrays: _Arrays) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        array = np.asarray(value)
-        if array.dtype.kind not in "biufV":
-            raise TypeError
-        kind = next(k for k, cls in _ARRAYS.items() if isinstance(value, cls))
-        return {kind: arrays.add(array), "dtype": array.dtype.name}
-    if isinstance(value, np.random.Generator):
-        state = value.bit_generator.state
-        return {"generator": _plain(state, arrays)}
-    if isinstance(value, list):
-        return [_plain(item, arrays) for item in value]
-    if isinstance(value, tuple | set):
-        return {type(value).__name__: [_plain(item, arrays) for item in value]}
-    if isinstance(value, dict):
-        items = value.items()
-        return {"dict": [[_plain(k, arrays), _plain(v, arrays)] for k, v in items]}
-    raise TypeError
-
-
-_ARRAYS = {"scalar": np.generic, "array": np.ndarray, "jax": jax.Array}
-
-
-def _back(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if isinstance(value, list):
-        return [_back(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kind, inner = next(iter(value.items()))
-    if kind in _ARRAYS:
-        array = arrays[inner].view(jnp.dtype(value["dtype"]))
-        return {"scalar": array[()], "array": array, "jax": jnp.asarray(array)}[kind]
-    inner = _back(inner, arrays)
-    if kind == "generator":
-        # Only what is one of NumPy's generators is called: the name is from a file.
-        made = getattr(np.random, inner["bit_generator"], None)
-        if not (isinstance(made, type) and issubclass(made, np.random.BitGenerator)):
-            raise ValueError(f"unknown random generator {inner['bit_generator']!r}")
-        generator = made()
-        generator.state = inner
-        return np.random.Generator(generator)
-    return {"tuple": tuple, "set": set, "dict": dict}[kind](inner)
+        states.restore_generators(run, state, arrays)
+        states.remind(self._neighbours(), self._others)
 
 
 def read_backup(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -5,6 +5,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,10 @@ from kerasnb.core.errors import check
 
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _DISPLAYS = ("auto", "widget", "html", "text", "none")
+ALARMS = (
+    *("nan", "scale", "labels", "learning_rate", "exploding", "dead", "vanishing"),
+    *("plateau", "overfitting"),
+)
 
 _settings: dict[str, Any] = {
     "floatx": "float32",
@@ -19,7 +24,9 @@ _settings: dict[str, Any] = {
     "image_data_format": "channels_last",
     "display": None,
     "tracebacks": "short",
+    "alarms": None,
     "runs_dir": ...,
+    "best_weights": 256,
     "interactive_logging": True,
     "flash_attention": None,
     "max_epochs": None,
@@ -114,6 +121,38 @@ def tracebacks(mode: Literal["short", "full"] | None = None) -> str:
     return _settings["tracebacks"]
 
 
+def alarms(mode: str | Sequence[str] | None = None) -> tuple[str, ...]:
+    """The kinds of alarms that may ring in `fit`; called with a mode, chooses them.
+
+    `"on"` stands for all of them, `"off"` for none, `"nan, overfitting"` or a list for
+    those named. The environment variable `KERASNB_ALARMS` holds the choice until this
+    is called. `model.run.silence(kind)` silences one in a single run.
+
+    >>> alarms("nan, overfitting")
+    ('nan', 'overfitting')
+    >>> alarms("on")  # doctest: +ELLIPSIS
+    ('nan', 'scale', 'labels', 'learning_rate', ..., 'overfitting')
+    """
+    if mode is not None:
+        _settings["alarms"] = _kinds_of_alarms("mode", mode)
+    if _settings["alarms"] is None:
+        told = os.environ.get("KERASNB_ALARMS", "on")
+        _settings["alarms"] = _kinds_of_alarms("KERASNB_ALARMS", told)
+    return _settings["alarms"]
+
+
+def _kinds_of_alarms(argument: str, mode: Any) -> tuple[str, ...]:
+    expected = f'"on", "off", or names among {", ".join(ALARMS)}'
+    text = isinstance(mode, str)
+    check(text or isinstance(mode, Sequence), "alarms", argument, mode, expected)
+    names = mode.replace(",", " ").split() if text else list(mode)
+    if names in (["on"], ["off"]):
+        return ALARMS if names == ["on"] else ()
+    for name in names:
+        check(name in ALARMS, "alarms", argument, name, expected)
+    return tuple(name for name in ALARMS if name in names)
+
+
 def runs_dir(path: str | os.PathLike[str] | None = ...) -> Path | None:  # type: ignore[assignment]
     """Where each `fit` keeps its record, None for nowhere; called with a path, sets it.
 
@@ -130,6 +169,20 @@ def runs_dir(path: str | os.PathLike[str] | None = ...) -> Path | None:  # type:
         return _settings["runs_dir"]
     wanted = os.environ.get("KERASNB_RUNS_DIR")
     return Path(wanted).absolute() if wanted else None
+
+
+def best_weights(megabytes: float | None = None) -> float:
+    """How many MB of weights the records of runs keep; called with a number, sets it.
+
+    Each record keeps the weights of its best epoch, for `record.load_best()`. Beyond
+    256 MB, unless this says otherwise, the oldest records lose theirs, and a model that
+    is larger by itself keeps none; with 0 nothing is kept.
+    """
+    if megabytes is not None:
+        good = isinstance(megabytes, int | float) and megabytes >= 0
+        check(good, "best_weights", "megabytes", megabytes, "a number from 0 up")
+        _settings["best_weights"] = megabytes
+    return _settings["best_weights"]
 
 
 def is_interactive_logging_enabled() -> bool:

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb.core import budget, dtypes, naming, placement
+from kerasnb.core import budget, claim, dtypes, naming, placement
 from kerasnb.core.errors import show
+from kerasnb.core.free_memory import check_fits
 from kerasnb.core.frontend import Displayable
 from kerasnb.core.state import current_frame, outside
 
@@ -29,6 +30,8 @@ class Variable(Displayable):
     >>> v.assign_add([1.0, 2.0, 3.0]).tolist()
     [2.0, 3.0, 4.0]
     """
+
+    _claim: claim.Claim | None = None  # of a loop that works on the value
 
     def __init__(
         self,
@@ -60,7 +63,9 @@ class Variable(Displayable):
                     "needs a `shape`."
                 )
             dtype = dtypes.canonical(dtype)
-            budget.spend(f"variable `{self.path}` of shape {shape}", shape)
+            what = f"variable `{self.path}` of shape {shape}"
+            budget.spend(what, shape)
+            check_fits(what, shape, jnp.dtype(dtype).itemsize)
             make = lambda: dtypes.as_array(  # noqa: E731
                 initializer(tuple(shape), dtype=dtype), dtype
             )
@@ -68,7 +73,7 @@ class Variable(Displayable):
             value = initializer.value if isinstance(initializer, Variable) else None
             value = dtypes.as_array(initializer if value is None else value, dtype)
             # A copy: the box may be donated, the caller's array may not.
-            make = lambda: jnp.array(value)  # noqa: E731
+            make = lambda: placement.copied(value)  # noqa: E731
         self._make = make
         placed = layout is not None or placement.distribution() is not None
         waits = budget.is_loading() and callable(initializer) and not placed
@@ -81,7 +86,9 @@ class Variable(Displayable):
                 self.lay_out()
 
     def __getattr__(self, name: str) -> Any:
-        """The first value, when it is first looked at."""
+        """The value, when it is first looked at: it is new, or in a loop's hands."""
+        if name == "box" and self._claim is not None:
+            return claim.show(self)
         if name != "box" or "_make" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} has no attribute `{name}`.")
         if budget.is_loading() and isinstance(jnp.zeros(()), jax.core.Tracer):
@@ -159,6 +166,8 @@ class Variable(Displayable):
 
     def store(self, value: jax.Array) -> None:
         """Keep an array of the right shape and dtype for good, where it belongs."""
+        if self._claim is not None:
+            self._claim.refuse_others(self)
         if self._layout is not None:
             value = placement.place(value, self._layout)
         self.box = value
@@ -221,14 +230,19 @@ class Variable(Displayable):
     def __deepcopy__(self, memo: dict) -> "Variable":
         copy = object.__new__(type(self))
         copy.box = jnp.array(self.box)
-        copy.__dict__.update(self.__dict__ | copy.__dict__)
+        copy.__dict__.update(self._facts() | copy.__dict__)
         memo[id(self)] = copy
         return copy
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process has other devices.
         box = placement.gather(self.box)
-        return {**self.__dict__, "box": box, "_layout": None}
+        return {**self._facts(), "box": box, "_layout": None}
+
+    def _facts(self) -> dict[str, Any]:
+        """What is known of it, but for what a loop does with it now."""
+        mine = self.__dict__.items()
+        return {k: v for k, v in mine if k not in ("_claim", "_unseen")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -26,7 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb import constraints, initializers, regularizers
-from kerasnb.core import dtypes, naming, placement
+from kerasnb.core import compilation, dtypes, naming, placement
+from kerasnb.core.claim import steadily
 from kerasnb.core.configurable import (
     constructor_signature,
     deserialize,
@@ -63,6 +64,21 @@ class CallContext:
 
 
 _context: ContextVar[CallContext | None] = ContextVar("call_context", default=None)
+_changes = [0]  # how often an attribute of any layer was set
+
+
+def current_call() -> CallContext | None:
+    """What the innermost call that is open hands on to the layers inside it."""
+    return _context.get()
+
+
+def changes() -> int:
+    """A number that is another one after an attribute of any layer was set.
+
+    What was found by walking through layers holds as long as it stays the same, except
+    for layers that are not `settled`.
+    """
+    return _changes[0]
 
 
 class Layer(Operation, Displayable):
@@ -77,10 +93,13 @@ class Layer(Operation, Displayable):
     (2, 3)
     """
 
-    _UNTRACKED = frozenset({"_config", "_inbound_nodes", "_losses", "_build_shapes"})
+    _UNTRACKED = frozenset(
+        {"_build_shapes", "_config", "_inbound_nodes", "_losses", "_memory", "_path"}
+    )
 
     # What belongs to this object and this process, and is not copied or pickled.
-    _UNCOPIED = frozenset({"_programs", "run"})
+    _UNCOPIED = frozenset({"_programs", "run", "_memory"})
+    _memory: dict[str, Any] = {"changes": None}
 
     supports_masking: bool = False
     _is_quantized: bool = False
@@ -106,6 +125,7 @@ class Layer(Operation, Displayable):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        compilation.begin()
         super().__init__(name)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self._trainable = bool(trainable)
@@ -132,6 +152,15 @@ class Layer(Operation, Displayable):
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in self._UNCOPIED}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.__dict__.get(name, _changes) is not value:
+            _changes[0] += name not in self._UNTRACKED
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _changes[0] += 1
+        super().__delattr__(name)
 
     # --- To be written by subclasses --------------------------------------------------
 
@@ -197,6 +226,7 @@ class Layer(Operation, Displayable):
             variable.trainable = self._trainable
         else:
             self._non_trainable_variables.append(variable)
+        _changes[0] += 1
         return variable
 
     def _in_scope(self) -> bool:
@@ -237,6 +267,13 @@ class Layer(Operation, Displayable):
         self, include_self: bool = True, recursive: bool = True
     ) -> list["Layer"]:
         """This layer and those inside it, depth first, each once."""
+        if include_self and recursive:
+            return self._remember("layers", self._find_layers)
+        return self._find_layers(include_self, recursive)
+
+    def _find_layers(
+        self, include_self: bool = True, recursive: bool = True
+    ) -> list["Layer"]:
         found: dict[Layer, None] = {}
 
         def visit(layer: Layer, depth: int) -> None:
@@ -249,6 +286,34 @@ class Layer(Operation, Displayable):
 
         visit(self, 0)
         return [layer for layer in found if include_self or layer is not self]
+
+    def _settled(self) -> bool:
+        """Whether setting attributes is the only way to change what this layer holds.
+
+        A list, say, may get one more layer. Those of our own classes do not.
+        """
+        own = is_library(type(self))
+        added = {id(x) for name in _WEIGHT_LISTS for x in self.__dict__.get(name, ())}
+        return not any(
+            isinstance(value, list | dict | Variable)
+            and id(value) not in added
+            and not (own and (name.startswith("_") or _holds_plain(value)))
+            for name, value in self.__dict__.items()
+            if name not in self._UNTRACKED and name not in _WEIGHT_LISTS
+        )
+
+    def _remember(self, what: str, find: Callable[[], list]) -> list:
+        """What `find()` returns, found anew only after something changed."""
+        memory = self._memory
+        if memory["changes"] != changes():
+            settled = all(layer._settled() for layer in self._find_layers())
+            self._memory = memory = {"changes": changes(), "settled": settled}
+        if what not in memory:
+            found = find()
+            if not memory["settled"]:
+                return found
+            memory[what] = found
+        return list(memory[what])
 
     def _gather(self, own: Callable[["Layer"], Sequence[Variable]]) -> list[Variable]:
         out: dict[Variable, None] = {}
@@ -268,25 +333,29 @@ class Layer(Operation, Displayable):
             if hasattr(x, "update_state") and not isinstance(x, Layer)
         ]
 
+    def _layer_metrics(self) -> list[Any]:
+        """The metrics kept by this layer and those inside it."""
+
+        def find() -> list[Any]:
+            return [m for layer in self._flatten_layers() for m in layer._own_metrics()]
+
+        return self._remember("metrics", find)
+
     @property
     def weights(self) -> list[Variable]:
         """All weights, those of inner layers included; no seeds, no metric states."""
-        return self._gather(Layer._own_variables)
+        return self._remember("weights", lambda: self._gather(Layer._own_variables))
 
     @property
     def variables(self) -> list[Variable]:
         """All variables: weights and the states of random generators."""
-        return self._gather(lambda x: [*x._own_variables(), *x._seed_states()])
+        own = lambda x: [*x._own_variables(), *x._seed_states()]  # noqa: E731
+        return self._remember("variables", lambda: self._gather(own))
 
     @property
     def metrics_variables(self) -> list[Variable]:
         """The states of the metrics kept by this layer and those inside it."""
-        return [
-            v
-            for layer in self._flatten_layers()
-            for metric in layer._own_metrics()
-            for v in metric.variables
-        ]
+        return [v for metric in self._layer_metrics() for v in metric.variables]
 
     @property
     def trainable_weights(self) -> list[Variable]:
@@ -321,6 +390,7 @@ class Layer(Operation, Displayable):
         for layer in self._sublayers():
             layer.trainable = value
 
+    @steadily
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the weights' values."""
         return [np.array(v.numpy()) for v in self.weights]
@@ -433,6 +503,8 @@ class Layer(Operation, Displayable):
         """Prepare and make a call; see the head of this file."""
         self._check_initialized()
         facts = call_facts(type(self))
+        if len(args) > 1 and is_library(type(self).call):
+            self._reject_settings(args[1:])
         args = map_structure(self._convert, args)
         kwargs = {k: map_structure(self._convert, v) for k, v in kwargs.items()}
         inputs = args[0] if args else kwargs.get(facts.first)
@@ -565,6 +637,15 @@ class Layer(Operation, Displayable):
             mask, x = get_mask(x), x.astype(self.input_dtype)
             set_mask(x, mask)
         return x
+
+    def _reject_settings(self, more: tuple) -> None:
+        """Behind the input only tensors are given by position, as in Keras."""
+        for value in more:
+            if isinstance(value, str | int | float) and not isinstance(value, bool):
+                raise ValueError(
+                    f"{self._who()} was called on a tensor and {show(value)}; a call "
+                    "takes tensors, and settings belong where the layer is made."
+                )
 
     def _resolve_training(
         self,
@@ -804,6 +885,7 @@ def _values_needed(frames: list[traceback.FrameSummary]) -> str:
 
 _SENTENCES = (TypeError, ValueError)  # what our own messages are raised as
 _PACKAGE = str(Path(__file__).parents[1]).replace("\\", "/") + "/"
+_WEIGHT_LISTS = ("_trainable_variables", "_non_trainable_variables")
 _BASE_ARGUMENTS = ("activity_regularizer", "trainable", "dtype", "autocast", "name")
 _NOT_CONFIG = {"dtype_policy", "autocast"}
 _LEGACY = {"input_shape", "input_dim"}
@@ -816,6 +898,10 @@ def _nothing() -> Iterator[None]:
 
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float | bool | np.ndarray)
+
+
+def _holds_plain(value: Any) -> bool:
+    return bool(value) and all(_is_plain(x) for x in leaves(value))
 
 
 def _is_shape(value: Any) -> bool:

@@ -66,7 +66,7 @@ class Sequential(Model):
             shape = layer._input_shape_argument
             if shape is not None and not self._all_layers():
                 self._input_layer = InputLayer(shape)
-            self._layers.append(layer)
+            self._layers = [*self._layers, layer]
         if rebuild:
             self._rebuild()
 
@@ -74,7 +74,7 @@ class Sequential(Model):
         """Take the last layer off the chain and return it."""
         if not self._layers:
             raise TypeError(f"Sequential `{self.name}` has no layers to take off.")
-        layer = self._layers.pop()
+        *self._layers, layer = self._layers
         self._functional, self.built = None, False
         if rebuild:
             self._rebuild()

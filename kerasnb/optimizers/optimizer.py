@@ -126,7 +126,8 @@ class Optimizer(Configurable):
         self.built = False
         self._undecayed: tuple[frozenset[Variable], str] = (frozenset(), "")
         self._cache: dict[Any, Any] = {}
-        self._tracked: dict[Variable, None] = {}
+        # Each variable, with the weight that it goes with and its part beside it.
+        self._tracked: dict[Variable, tuple[Variable, str] | None] = {}
         self._trainable_variables: list[Variable] = []
         self._index: dict[Variable, int] = {}
         self._slots: dict[str, list[Variable | None]] = {}
@@ -281,6 +282,7 @@ class Optimizer(Configurable):
                     layout=layout_beside(variable, shapes[slot].shape),
                     name=f"{_flat_path(variable)}_{slot}",
                 )
+                self._tracked[made] = variable, slot
             self._slots[slot].append(made)
 
     def add_variable(
@@ -313,13 +315,15 @@ class Optimizer(Configurable):
         initializer: Any = "zeros",
     ) -> Variable:
         """Create a variable shaped like a weight and named after it."""
-        return self.add_variable(
+        made = self.add_variable(
             reference_variable.shape,
             initializer,
             reference_variable.dtype,
             layout=layout_beside(reference_variable, reference_variable.shape),
             name=f"{_flat_path(reference_variable)}_{name or 'var'}",
         )
+        self._tracked[made] = reference_variable, name or "var"
+        return made
 
     def add_optimizer_variables(
         self,

@@ -188,6 +188,13 @@ class OptaxOptimizer(Optimizer):
             )
             for path, leaf in leaves
         ]
+        for (path, _), variable in zip(leaves, self._state, strict=True):
+            # Transformations keep what goes with each weight under its name.
+            keys = [getattr(entry, "key", None) for entry in path]
+            if name := next((key for key in keys if key in weights), None):
+                rest = zip(path, keys, strict=True)
+                part = "_".join(_key(entry) for entry, key in rest if key != name)
+                self._tracked[variable] = weights[name], part
         rates = [
             variable
             for (path, _), variable in zip(leaves, self._state, strict=True)

@@ -9,7 +9,10 @@ The number of steps in a chunk is steered so that a chunk takes about a tenth of
 second: Python runs ten times a second, whatever the speed of a step.
 """
 
+import contextlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
 from functools import partial
 from typing import Any
 
@@ -18,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from kerasnb.core import compilation
 from kerasnb.training.crew import ALONE, Crew
 
 TICK = 0.1  # seconds a chunk should take
@@ -30,7 +34,8 @@ class Program:
     """The compiled loop over one step function, for each shape of data it meets."""
 
     def __init__(self, step: Step) -> None:
-        self._step = step
+        # Traced once for what it returns and for the loop, and written out there.
+        self._step = jax.jit(step, inline=True)
         self._jitted = jax.jit(self._chunk, donate_argnums=(0, 1))
         self._compiled: dict[Any, Any] = {}
         self.compilations = 0
@@ -144,7 +149,9 @@ class Chunks:
         ring = self._ring
         if ring is None:
             ring = jax.tree.map(
-                lambda s: jnp.zeros(s.shape, s.dtype, device=s.sharding),
+                lambda s: jax.device_put(
+                    np.zeros(s.shape, s.dtype), s.sharding, may_alias=False
+                ),
                 self._ring_spec,
             )
         self._ring = None
@@ -225,6 +232,8 @@ class Pace:
 
 
 _EXECUTABLES: dict[Any, jax.stages.Compiled] = {}
+_COMPILING: dict[Any, Future] = {}
+_LOCK = threading.Lock()
 KEPT = 64  # executables that wait for another model like theirs
 
 
@@ -233,8 +242,10 @@ def compile_once(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
 
     Programs are pure: that of a model serves every model of the same architecture, as
     clones, the candidates of a search and a cell that is run again make them. What a
-    program holds beside its text (constants, Python functions) is its own.
+    program holds beside its text (constants, Python functions) is its own. Of two
+    threads that want the same program, one waits for the other.
     """
+    compilation.begin()
     lowering = getattr(lowered, "_lowering", None)
     devices = getattr(lowering, "_device_list", None)
     if devices is None or getattr(lowering, "const_args", True):
@@ -243,11 +254,28 @@ def compile_once(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
     if "callback" in text:
         return lowered.compile()
     key = (text, lowered.in_tree, lowered.out_tree, tuple(devices))
-    executable = _EXECUTABLES.pop(key, None) or lowered.compile()
-    _EXECUTABLES[key] = executable  # The one used last goes last.
-    if len(_EXECUTABLES) > KEPT:
-        _EXECUTABLES.pop(next(iter(_EXECUTABLES)), None)
-    return executable
+    with _LOCK:
+        if (known := _EXECUTABLES.pop(key, None)) is not None:
+            _EXECUTABLES[key] = known  # The one used last goes last.
+            return known
+        if (other := _COMPILING.get(key)) is None:
+            own = _COMPILING[key] = Future()
+    if other is not None:
+        with contextlib.suppress(CancelledError):
+            return other.result()
+        return lowered.compile()  # The other thread was stopped, or failed.
+    try:
+        executable = lowered.compile()
+        with _LOCK:
+            _EXECUTABLES[key] = executable
+            if len(_EXECUTABLES) > KEPT:
+                _EXECUTABLES.pop(next(iter(_EXECUTABLES)))
+        own.set_result(executable)
+        return executable
+    finally:
+        own.cancel()  # Unless there is a result.
+        with _LOCK:
+            del _COMPILING[key]
 
 
 def batches_of(

@@ -8,6 +8,7 @@ the update.
 """
 
 import operator
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,14 +19,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kerasnb.core import settings
 from kerasnb.core.graph import leaves
 from kerasnb.core.state import bind
 from kerasnb.layers.layer import Layer, collect_losses
+from kerasnb.training.alarms import Alarm
 from kerasnb.training.data import unpack_x_y_sample_weight
 from kerasnb.training.run import Run
 
 if TYPE_CHECKING:
     from kerasnb.training.trainer import Trainer
+
+Cause = tuple[str, str, str]  # the cause, what to try, the layer
 
 EVERY = 0.5  # seconds between two copies
 SMALL = 1 << 24  # bytes of a state that is copied without being asked for
@@ -83,7 +88,9 @@ class Rewind:
         if loss is not None and not fine and self._run.trouble is None:
             self._run.trouble = self._explain(loss)
             self._off, self._copies, self._chunks = True, None, []
-            if not self._always:
+            wanted = "nan" in settings.alarms()
+            news = wanted and self._run.note_alarm(self._run.trouble.alarm)
+            if news and not self._always:
                 warnings.warn(f"fit: {self._run.trouble.sentence}", stacklevel=2)
         self._left = [a for group in state for a in group]
 
@@ -96,14 +103,20 @@ class Rewind:
         step = run.step_in_epoch + first + 1
         where = f"the loss became {what} in epoch {run.epoch + 1}, step {step}"
         rate = self._trainer._learning_rate()
+
+        def alarm(cause: str, mend: str, layer: str) -> Alarm:
+            now = "" if rate is None else f" (now {rate:.3g})"
+            seen, hint = f"{where}: {cause}", mend.format(rate=now)
+            # The chunk is not counted yet, so `run.step` is the number of its first.
+            return Alarm("nan", seen, hint, run.step + first + 1, run.epoch, layer)
+
         if self._off or self._copies is None:
-            cause, mend = _look_at_weights(self._trainer)
-            return Trouble(_sentence(where, cause, mend, rate))
+            return Trouble(alarm(*_look_at_weights(self._trainer)))
         chunks, data, index, lo, _, *rest = self._chunks[-1]
         self._chunks[-1] = (chunks, data, index, lo, lo + first + 1, *rest)
         last = sum(hi - lo for *_, lo, hi, _, _ in self._chunks) - 1
         at, values = self._find(last)
-        cause, mend = find_cause(self._trainer, values, self._batch(at))
+        cause, mend, layer = find_cause(self._trainer, values, self._batch(at))
         if at < last - 1:
             cause = f"{last - at} steps before, {cause}"
 
@@ -113,7 +126,7 @@ class Rewind:
                 for variable, value in zip(group, new, strict=True):
                     variable.box = value
 
-        return Trouble(_sentence(where, cause, mend, rate), restore)
+        return Trouble(alarm(cause, mend, layer), restore)
 
     def _find(self, last: int) -> tuple[int, tuple]:
         """The step that spoiled step `last` of the window, and the state before it."""
@@ -164,17 +177,11 @@ class Rewind:
 
 
 class Trouble:
-    """What made a loss not finite, in a sentence; `restore` goes back to before."""
+    """What made a loss not finite, as an alarm; `restore` goes back to before."""
 
-    def __init__(
-        self, sentence: str, restore: Callable[[], None] | None = None
-    ) -> None:
-        self.sentence, self.restore = sentence, restore
-
-
-def _sentence(where: str, cause: str, mend: str, rate: float | None) -> str:
-    now = "" if rate is None else f" (now {rate:.3g})"
-    return f"{where}: {cause}; try {mend.format(rate=now)}."
+    def __init__(self, alarm: Alarm, restore: Callable[[], None] | None = None) -> None:
+        self.alarm, self.restore = alarm, restore
+        self.sentence = alarm.text.removeprefix("Alarm: ")
 
 
 # --- The step that did it -------------------------------------------------------------
@@ -190,8 +197,8 @@ _DOMAIN = (
 _LARGE = 1e4  # beyond that the numbers have run away
 
 
-def find_cause(trainer: "Trainer", state: tuple, batch: Any) -> tuple[str, str]:
-    """What makes the step from `state` on `batch` not finite, and what to try.
+def find_cause(trainer: "Trainer", state: tuple, batch: Any) -> Cause:
+    """What makes the step from `state` on `batch` not finite, what to try, the layer.
 
     `state` holds the values of the trainable, the other, the optimizer's and the
     metrics' variables, as `train_step` takes them.
@@ -200,7 +207,7 @@ def find_cause(trainer: "Trainer", state: tuple, batch: Any) -> tuple[str, str]:
     for name, part in zip(("x", "y", "sample_weight"), data, strict=True):
         if not _all_finite(part):
             found = f"`{name}` of that batch holds NaN or infinity"
-            return found, "to replace these values or to drop their rows"
+            return found, "to replace these values or to drop their rows", ""
     try:
         return (
             _look_forward(trainer, state, data)
@@ -208,14 +215,14 @@ def find_cause(trainer: "Trainer", state: tuple, batch: Any) -> tuple[str, str]:
             or _look_at_step(trainer, state, batch)
         )
     except Exception:  # noqa: BLE001 - a user's own step may be anything; fit goes on
-        return "which layer made it so was not found", _SLOWER
+        return "which layer made it so was not found", _SLOWER, ""
 
 
 class _Found(Exception):
     """A layer whose output is not finite, though its input is."""
 
 
-def _look_forward(trainer: Any, state: tuple, data: tuple) -> tuple[str, str] | None:
+def _look_forward(trainer: Any, state: tuple, data: tuple) -> Cause | None:
     """The first layer with an output that is not finite, for finite input."""
     groups = trainer._groups(training=True)
     variables = [v for group in groups for v in group]
@@ -229,34 +236,38 @@ def _look_forward(trainer: Any, state: tuple, data: tuple) -> tuple[str, str] | 
         with (
             bind(variables, values, open=True),
             collect_losses(),
-            _calls_seen(trainer, look),
+            calls_seen(trainer, look),
         ):
             trainer(data[0], training=True)
-    except _Found as found:
-        layer, largest = found.args
+    except _Found as seen:
+        layer, largest = seen.args
         weights = dict(zip(map(id, variables), values, strict=True))
         own = [weights[id(v)] for v in layer.variables if id(v) in weights]
-        name = _name(layer)
+        name = name_of(layer)
         if not _all_finite(own):
-            return f"the weights of {name} are not finite", _SLOWER
+            return f"the weights of {name} are not finite", _SLOWER, layer.name
         heavy = f", its weights up to {_largest(own):.2g}" if own else ""
-        return (
+        found = (
             f"{name} is the first layer with an output that is not finite for finite "
             f"input (up to {largest:.2g}{heavy})"
-        ), (_SLOWER if max(largest, _largest(own)) > _LARGE else _DOMAIN)
+        )
+        mend = _SLOWER if max(largest, _largest(own)) > _LARGE else _DOMAIN
+        return found, mend, layer.name
     return None
 
 
 @contextmanager
-def _calls_seen(model: Any, look: Callable[[Layer, Any, Any], None]) -> Iterator[None]:
-    """Inside, `look(layer, arguments, outputs)` follows each call of a layer."""
+def calls_seen(model: Any, look: Callable[[Layer, Any, Any], None]) -> Iterator[None]:
+    """Inside, `look(layer, arguments, outputs)` follows each call in this thread."""
+    here = threading.get_ident()
 
     def seen(layer: Layer) -> Callable:
         call = layer.call
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             out = call(*args, **kwargs)
-            look(layer, (args, list(kwargs.values())), out)
+            if threading.get_ident() == here:
+                look(layer, (args, list(kwargs.values())), out)
             return out
 
         return watched
@@ -271,7 +282,7 @@ def _calls_seen(model: Any, look: Callable[[Layer, Any, Any], None]) -> Iterator
             del vars(layer)["call"]
 
 
-def _look_back(trainer: Any, state: tuple, data: tuple) -> tuple[str, str] | None:
+def _look_back(trainer: Any, state: tuple, data: tuple) -> Cause | None:
     """The loss of finite outputs, or the gradient next to the output."""
     trainable, rest, slots, metrics = state
 
@@ -284,55 +295,66 @@ def _look_back(trainer: Any, state: tuple, data: tuple) -> tuple[str, str] | Non
     gradient = jax.jit(jax.value_and_grad(loss_of, has_aux=True))
     (_, (loss, outputs, *_)), grads = gradient(trainable)
     if not _all_finite(loss):
-        return (
+        found = (
             f"the outputs of the model are finite (up to {_largest(outputs):.2g}) and "
             f"their loss is not (targets up to {_largest(data[1]):.2g})"
-        ), (_SLOWER if _largest(outputs) > _LARGE else _DOMAIN)
+        )
+        return found, _SLOWER if _largest(outputs) > _LARGE else _DOMAIN, ""
     variables = trainer._groups(training=True)[0]
     for variable, grad in reversed(list(zip(variables, grads, strict=True))):
         if not _finite(grad):
-            owner = _name(_owner(trainer, variable))
-            return (
-                f"the gradient of {owner} is the first that is not finite, while its "
-                "output and the loss still are"
-            ), _DOMAIN
+            owner = owners(trainer)[id(variable)]
+            found = (
+                f"the gradient of {name_of(owner)} is the first that is not finite, "
+                "while its output and the loss still are"
+            )
+            return found, _DOMAIN, owner.name
     return None
 
 
-def _look_at_step(trainer: Any, state: tuple, batch: Any) -> tuple[str, str]:
+def _look_at_step(trainer: Any, state: tuple, batch: Any) -> Cause:
     """The weight or the optimizer's variable that the update makes too large."""
     _, new = jax.jit(trainer._step("train_step"))(state, batch)
     pairs = zip(trainer._groups(training=True)[:3], new, strict=False)
     for group, values in pairs:
         for variable, value in zip(group, values, strict=True):
             if not _finite(value):
-                return f"the optimizer's step made `{variable.path}` infinite", _SLOWER
-    return "the numbers have grown out of range", _SLOWER
+                found = f"the optimizer's step made `{variable.path}` infinite"
+                return found, _SLOWER, ""
+    return "the numbers have grown out of range", _SLOWER, ""
 
 
-def _look_at_weights(trainer: Any) -> tuple[str, str]:
+def _look_at_weights(trainer: Any) -> Cause:
     """What can be said when no copy was kept: whose weights are spoiled by now."""
     layers = [x for x in trainer._flatten_layers(include_self=False) if x.variables]
     bad = [x for x in layers if not _all_finite([v.box for v in x.variables])]
     if not bad:
-        return "all weights are still finite", _DOMAIN
+        return "all weights are still finite", _DOMAIN, ""
     others = f" and {len(bad) - 1} more layers" if len(bad) > 1 else ""
-    return f"by now the weights of {_name(bad[0])}{others} are not finite", (
+    mend = (
         f"{_SLOWER}; callbacks=[keras.callbacks.TerminateOnNaN()] finds the layer and "
         "keeps the weights of the step before"
     )
+    found = f"by now the weights of {name_of(bad[0])}{others} are not finite"
+    return found, mend, bad[0].name
 
 
-def _name(layer: Any) -> str:
+def name_of(layer: Any) -> str:
+    """A layer in a sentence: class, name, and activation if it has one."""
     activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
     return layer._who() + (f" (activation {activation})" * (activation != "linear"))
 
 
-def _owner(trainer: Any, variable: Any) -> Any:
-    """The innermost layer that a variable belongs to."""
-    layers = trainer._flatten_layers()
-    owners = [x for x in layers if any(v is variable for v in x.variables)]
-    return min(reversed(owners), key=lambda layer: len(layer.variables))
+def owners(trainer: Any) -> dict[int, Any]:
+    """The innermost layer that each variable belongs to, by the variable's `id`."""
+    found: dict[int, tuple[int, Any]] = {}
+    for layer in trainer._flatten_layers():
+        variables = layer.variables
+        for variable in variables:
+            held = found.get(id(variable))
+            if held is None or len(variables) <= held[0]:
+                found[id(variable)] = len(variables), layer
+    return {key: layer for key, (_, layer) in found.items()}
 
 
 def _floats(tree: Any) -> list[Any]:

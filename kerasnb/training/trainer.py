@@ -7,7 +7,6 @@ any number of them in one compiled program.
 """
 
 import inspect
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,21 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kerasnb import callbacks as callbacks_room
 from kerasnb import losses as losses_room
 from kerasnb import metrics as metrics_room
 from kerasnb import optimizers as optimizers_room
-from kerasnb import runs
-from kerasnb.core import frontend, settings
+from kerasnb.core.claim import Claim, claim, latest
 from kerasnb.core.configurable import deserialize, serialize
 from kerasnb.core.errors import check, names_arguments
-from kerasnb.core.graph import KerasTensor, leaves, map_structure, output_spec
+from kerasnb.core.graph import leaves, map_structure
 from kerasnb.core.masks import get_mask, set_mask
-from kerasnb.core.placement import gather
 from kerasnb.core.state import bind, functional
 from kerasnb.core.variable import Variable
-from kerasnb.layers.layer import Layer, call_facts, collect_losses
-from kerasnb.training.checks import check_compile, check_counts, check_fit
+from kerasnb.layers.layer import collect_losses
+from kerasnb.training.checks import check_compile, check_counts
 from kerasnb.training.compiled import (
     CHOSEN_BY_SHAPE,
     CompiledLoss,
@@ -38,55 +34,45 @@ from kerasnb.training.compiled import (
     add_result,
     output_names,
 )
-from kerasnb.training.crew import crew_of
-from kerasnb.training.data import (
-    Stream,
-    Table,
-    find_nan,
-    make_source,
-    pack_x_y_sample_weight,
-    split,
-    unpack_x_y_sample_weight,
-)
+from kerasnb.training.data import unpack_x_y_sample_weight
+from kerasnb.training.fitting import Fit
 from kerasnb.training.interrupts import Interrupts
 from kerasnb.training.loop import signature
-from kerasnb.training.nonfinite import Rewind
+from kerasnb.training.predict import Predictor, check_is_batch
 from kerasnb.training.run import Run
 from kerasnb.training.work import Work
 
 State = tuple[list, ...]
 
 
-class Trainer(Layer):
+class Trainer(Predictor):
     """A layer that can be trained; `Model` is made of it."""
 
-    _UNTRACKED = Layer._UNTRACKED | {
+    _UNTRACKED = Predictor._UNTRACKED | {
         "optimizer",
         "_compile_arguments",
         "_compile_loss",
         "_compile_metrics",
         "_loss_tracker",
-        "_programs",
         "_losses_override",
         "_interrupts",
         "history",
         "run",
+        "_background",
     }
 
     optimizer: Any = None
     stop_training: bool = False
-    run_eagerly: bool = False
-    jit_compile: bool | str = True
     steps_per_execution: int = 1
     history: Any = None
     run: Run | None = None
+    _background: Run | None = None  # the last one that was asked for
 
     _compile_arguments: dict[str, Any] | None = None
     _compile_loss: CompiledLoss | None = None
     _compile_metrics: CompiledMetrics | None = None
     _loss_tracker: Any = None
     _losses_override: list[Any] | None = None
-    _programs: dict[Any, Any] | None = None
     _compiled_for: list[str] | None = None
 
     # --- compile ----------------------------------------------------------------------
@@ -127,6 +113,7 @@ class Trainer(Layer):
             steps_per_execution,
             "a positive whole number",
         )
+        self._check_free("compile")
         # Everything that can be wrong is looked up before anything changes.
         check_compile(loss, loss_weights)
         optimizer = optimizers_room.get(optimizer)
@@ -189,14 +176,18 @@ class Trainer(Layer):
             found.extend(self._compile_loss.metrics)
         if self._compile_metrics is not None:
             found.extend(self._compile_metrics.metrics)
-        for layer in self._flatten_layers():
-            found.extend(layer._own_metrics())
+        found.extend(self._layer_metrics())
         return list(dict.fromkeys(found))
 
     @property
     def metrics_names(self) -> list[str]:
         """The names of the metrics."""
         return [metric.name for metric in self.metrics]
+
+    def _all_variables(self) -> list[Variable]:
+        """All that training changes."""
+        slots = [] if self.optimizer is None else self.optimizer.variables
+        return [*self.variables, *self.metrics_variables, *slots]
 
     @property
     def metrics_variables(self) -> list[Variable]:
@@ -402,12 +393,6 @@ class Trainer(Layer):
         logs, metrics = self._metrics_step(metrics, loss, y_pred, masks, data)
         return logs, (trainable, rest, metrics)
 
-    def predict_step(self, state: State, data: Any) -> tuple[Any, list]:
-        """The outputs for one batch, as a pure function."""
-        trainable, rest = state
-        x, _, _ = unpack_x_y_sample_weight(data)
-        return self.stateless_call(trainable, rest, x, training=False)
-
     # --- fit --------------------------------------------------------------------------
 
     @names_arguments
@@ -429,209 +414,44 @@ class Trainer(Layer):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
+        background: bool = False,
     ) -> Any:
         """Train for `epochs` passes over the data; returns the `History`.
 
         `x` and `y` are arrays (or lists, dicts, frames of them), or `x` yields batches
         `(x, y)`. In a notebook the training draws itself; interrupting it keeps
         everything learned so far and returns the history.
+
+        With `background=True` the training goes on in a thread and the `Run` comes back
+        at once: other cells run meanwhile, and what they read of the model, call or
+        save is that of a whole step. Such runs follow one another; the arrays are
+        copied, and the order of the data is that of a `fit` in this place.
+        `run.wait()` waits for the end and returns the history.
         """
-        given, began = locals(), time.monotonic()
-        self._check_compiled("fit", needs_optimizer=True)
-        check_counts(
-            "fit",
-            epochs=epochs,
-            batch_size=batch_size,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-        )
-        check_fit(initial_epoch, verbose, validation_split, validation_freq)
-        most = settings.limited(epochs, settings.max_epochs(), "epochs")
-        epochs = most if most is not None else epochs
-        source = self._source("fit", x, y, sample_weight, class_weight)
-        validation = self._validation(validation_data)
-        if validation_split and validation is None:
-            if not isinstance(source, Table):
-                raise ValueError(
-                    "fit: `validation_split` needs arrays; pass `validation_data` for "
-                    "batches from an iterable."
-                )
-            source, validation = split("fit", source, validation_split)
-        work = Work(
-            self,
-            "fit",
-            source,
-            batch_size,
-            steps_per_epoch,
-            training=True,
-            shuffle=bool(shuffle),
-        )
-        work.prepare()
-        self._check_data(work)
-        check_work = None
-        if validation is not None:
-            check_work = Work(
-                self,
-                "fit, validation data",
-                validation,
-                validation_batch_size or batch_size,
-                validation_steps,
-                training=False,
+        fit = Fit(self, locals())
+        fit.build()
+        if background:
+            return fit.later()
+        fit.compile()
+        fit.watch()
+        return fit.go()
+
+    def _check_free(self, who: str) -> None:
+        """Refuse what cannot be done while the model is trained in the background."""
+        run = self._background
+        if run is not None and not run.done and not run.is_here:
+            raise RuntimeError(
+                f"{who}: {run.in_words()}. Call run.wait() or run.stop() first; "
+                "model.run is that run once it has begun."
             )
-            check_work.prepare()
-
-        run = Run(
-            self.name,
-            epochs,
-            initial_epoch,
-            work.batch_size,
-            work.steps_per_epoch,
-            self._curves(),
-        )
-        run.share = work.share
-        self.run = run
-        if not work.crew.first:
-            verbose = 0
-        watched = verbose == "auto" and frontend.display_mode() in ("widget", "html")
-        hooks = callbacks
-        if not isinstance(callbacks, callbacks_room.CallbackList):
-            hooks = callbacks_room.CallbackList(
-                callbacks,
-                add_history=True,
-                add_progbar=not watched and verbose not in (0, None),
-                model=self,
-                verbose=1 if verbose == "auto" else verbose,
-                epochs=epochs,
-                steps=work.steps_per_epoch,
-            )
-        run.callbacks = hooks.callbacks
-        careful = any(getattr(c, "goes_back", False) for c in hooks.callbacks)
-        work.rewind = Rewind(self, run, careful)
-
-        def catch_up() -> None:
-            passed = range(initial_epoch, run.epoch)
-            work.catch_up(len(passed))
-            if check_work is not None:
-                check_work.catch_up(sum(_is_due(e, validation_freq) for e in passed))
-
-        run.catch_up = catch_up
-        if watched:
-            frontend.notebook("panel").watch(run)
-        self.stop_training = False
-        sources = {"training": source, "validation": validation}
-        preparing = time.monotonic() - began
-        try:
-            runs.begin(self, run, given, sources, preparing)
-            with Interrupts(work.crew.several) as interrupts:
-                for part in (work, check_work):
-                    if part is not None:
-                        part.interrupts = interrupts
-                self._fit(run, work, check_work, hooks, validation_freq)
-        except KeyboardInterrupt:
-            run.finish("interrupted", f"interrupted after {run.step} whole steps")
-            self.history = hooks.history
-            if not frontend.in_notebook():
-                raise
-        except BaseException as error:
-            run.finish("failed", f"{type(error).__name__}: {error}")
-            work.crew.fail()
-            raise
-        return self.history
-
-    def _fit(
-        self,
-        run: Run,
-        work: Work,
-        validation: Work | None,
-        hooks: Any,
-        validation_freq: int | Sequence[int],
-    ) -> None:
-        logs: dict[str, Any] = {}
-        hooks.on_train_begin()
-        for epoch in range(run.epoch, run.epochs):
-            if self.stop_training:  # as a run was that is resumed
-                break
-            hooks.on_epoch_begin(epoch)
-            logs = work.run_epoch(run, hooks)
-            if validation is not None and _is_due(epoch, validation_freq):
-                began = time.monotonic()
-                found = validation.run_whole(hooks, lambda: self._notice(run))
-                run.validation_seconds += time.monotonic() - began
-                logs |= {f"val_{name}": value for name, value in found.items()}
-            logs = {name: logs[name] for name in sorted(logs)}
-            run.note_epoch(epoch, logs)
-            hooks.on_epoch_end(epoch, logs)
-            self._notice(run)
-            if self.stop_training or run.stops_after_epoch:
-                break
-        self.history = hooks.history
-        # Averaged weights, where the optimizer keeps some, take their place.
-        self.optimizer.finalize_variable_values(self.trainable_variables)
-        hooks.on_train_end(logs)
-        run.share(run)
-        early = run.epoch < run.epochs
-        run.finish("stopped" if early else "finished", self._why_stopped(run))
-
-    @staticmethod
-    def _why_stopped(run: Run) -> str:
-        if run.epoch >= run.epochs:
-            return ""
-        return f"stopped in epoch {run.epoch + (run.step_in_epoch > 0)} of {run.epochs}"
-
-    def _notice(self, run: Run) -> None:
-        """Tell who watches, and do what they asked for; waits while paused."""
-        while True:
-            run.learning_rate = self._learning_rate()
-            run.tell()
-            while (request := run.next_request()) is not None:
-                what, value = request
-                if what == "pause":
-                    run.status = "paused"
-                elif what == "resume":
-                    run.status = "running"
-                elif what == "stop":
-                    self.stop_training = True
-                    run.status = "running"
-                elif what == "stop_after_epoch":
-                    run.stops_after_epoch = True
-                elif what == "learning_rate" and self.optimizer is not None:
-                    self.optimizer.learning_rate = value
-            run.share(run)
-            if run.status != "paused":
-                return
-            began = time.monotonic()
-            time.sleep(0.05)
-            run.note_pause(time.monotonic() - began)
 
     def _learning_rate(self) -> float | None:
         rate = getattr(self.optimizer, "learning_rate", None)
+        if isinstance(rate, Variable):
+            return float(latest(rate))
         return None if rate is None or callable(rate) else float(rate)
 
-    def _validation(self, data: Any) -> Table | Stream | None:
-        if data is None:
-            return None
-        if isinstance(data, list | tuple):
-            if not 2 <= len(data) <= 3:
-                raise ValueError(
-                    "fit: `validation_data` must be (x, y) or (x, y, sample_weight), "
-                    f"not a {type(data).__name__} of {len(data)}."
-                )
-            return self._source("fit, validation data", *data)
-        return self._source("fit, validation data", data)
-
-    def _check_data(self, work: Work) -> None:
-        """Look for NaN in the data once before training."""
-        if not isinstance(work.source, Table):
-            return
-        found = find_nan(work.source.data)
-        if found is not None and not np.isfinite(work.loss_around(found[1])):
-            raise ValueError(
-                f"fit: {found[0]}, which makes the loss NaN. Replace these values or "
-                "drop the rows (np.nan_to_num, DataFrame.dropna); nothing was changed."
-            )
-
-    # --- evaluate, predict, single batches --------------------------------------------
+    # --- evaluate, single batches -----------------------------------------------------
 
     @names_arguments
     def evaluate(
@@ -659,50 +479,9 @@ class Trainer(Layer):
         work.prepare()
         verbose = verbose if work.crew.first else 0
         hooks = self._hooks(callbacks, verbose, work.steps_per_epoch)
-        with Interrupts(work.crew.several) as interrupts:
-            work.interrupts = interrupts
+        with self._at_work(work):
             logs = work.run_whole(hooks)
         return logs if return_dict else self._flat(logs)
-
-    @names_arguments
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: int | str = "auto",
-        steps: int | None = None,
-        callbacks: Any = None,
-    ) -> Any:
-        """The outputs for the given inputs, as NumPy arrays."""
-        check_counts("predict", batch_size=batch_size, steps=steps)
-        source = self._source("predict", x)
-        steps = settings.limited(steps, settings.max_steps_per_epoch(), "steps")
-        crew = crew_of(self.variables)
-        if isinstance(source, Table):
-            source, batch_size = crew.table(source, batch_size or 32)
-            count: int | None = source.batch_count(batch_size)
-        else:
-            count = source.length
-        count = min((n for n in (count, steps) if n), default=None)
-        hooks = self._hooks(callbacks, verbose if crew.first else 0, count)
-        step = self._predict_program(source)
-        outputs: list[Any] = []
-        hooks.on_predict_begin()
-        for i, batch in enumerate(_batches(source, batch_size or 32)):
-            if steps is not None and i >= steps:
-                break
-            hooks.on_predict_batch_begin(i)
-            out, _ = step(self._values(), crew.batch(batch))
-            outputs.append(out)
-            hooks.on_predict_batch_end(i, {"outputs": out})
-        hooks.on_predict_end()
-        if not outputs:
-            raise ValueError("predict: `x` gave no batches; there is nothing to do.")
-        return map_structure(
-            lambda *parts: np.concatenate([gather(p) for p in parts]),
-            outputs[0],
-            *outputs[1:],
-        )
 
     @names_arguments
     def train_on_batch(
@@ -731,23 +510,24 @@ class Trainer(Layer):
         table = self._source("test_on_batch", x, y, sample_weight)
         return self._on_batch("test_on_batch", table, False, return_dict)
 
-    @names_arguments
-    def predict_on_batch(self, x: Any) -> Any:
-        """The outputs for one batch, as NumPy arrays."""
-        table: Any = self._source("predict_on_batch", x)
-        _check_is_batch("predict_on_batch", table)
-        step = self._predict_program(table)
-        out, _ = step(self._values(), crew_of(self.variables).batch(table.data))
-        return map_structure(gather, out)
-
     def _on_batch(self, who: str, table: Any, training: bool, return_dict: bool) -> Any:
-        _check_is_batch(who, table)
+        check_is_batch(who, table)
         work = Work(self, who, table, table.rows, None, training=training)
         work.prepare()
-        with Interrupts() as interrupts:
-            work.interrupts = interrupts
+        with self._at_work(work):
             logs = work.run_single()
         return logs if return_dict else self._flat(logs)
+
+    @contextmanager
+    def _at_work(self, work: Work) -> Iterator[None]:
+        """Let `work` have the variables; copies, where another thread trains them."""
+        kind = Claim if work.training else claim
+        said = lambda: f"{work.who} of `{self.name}` is at work"  # noqa: E731
+        with (
+            Interrupts(work.crew.several) as work.interrupts,
+            kind(said, work.groups) as work.claim,
+        ):
+            yield
 
     def _flat(self, logs: Mapping[str, Any]) -> Any:
         """The logs as a list: the metrics as given, the others by name, as in Keras.
@@ -758,55 +538,7 @@ class Trainer(Layer):
         names += sorted(name for name in logs if name not in names)
         return logs[names[0]] if len(names) == 1 else [logs[name] for name in names]
 
-    def _values(self) -> tuple[list, ...]:
-        groups = (self.trainable_variables, self.non_trainable_variables)
-        return tuple([v.box for v in group] for group in groups)
-
-    def _predict_program(self, source: Table | Stream) -> Callable:
-        if not self.built:
-            if isinstance(source, Stream):
-                self._build_from(source.peek()[0])
-            else:
-                self._build_from(next(_batches(source, 1))[0])
-        crew = crew_of(self.variables)
-        crew.lay_out(self.variables)
-        if self.run_eagerly:
-            return self._step("predict_step")
-        # A fresh function: what is compiled for an equal one would be taken for this.
-        kind = f"predict {crew.key}"
-        return self._program(kind, lambda: jax.jit(self._step("predict_step")))
-
-    def _step(self, name: str) -> Callable:
-        """A step that takes a batch as sources hold it: a tuple, of `x` alone too."""
-        step = getattr(self, name)
-
-        def run(state: State, batch: tuple) -> tuple:
-            alone = len(batch) == 1
-            return step(state, pack_x_y_sample_weight(*batch) if alone else batch)
-
-        return run
-
-    def _hooks(self, callbacks: Any, verbose: Any, steps: int | None) -> Any:
-        if isinstance(callbacks, callbacks_room.CallbackList):
-            return callbacks
-        return callbacks_room.CallbackList(
-            callbacks,
-            add_progbar=verbose not in (0, None, "auto")
-            or (verbose == "auto" and not frontend.in_notebook()),
-            model=self,
-            verbose=1 if verbose == "auto" else verbose,
-            epochs=1,
-            steps=steps,
-        )
-
     # --- Getting ready ----------------------------------------------------------------
-
-    def _source(self, who: str, *data: Any) -> Table | Stream:
-        return make_source(who, *data, prepare=self._before_step)
-
-    def _before_step(self, x: Any) -> Any:
-        """What is left of `x` for the compiled step; models on text begin before it."""
-        return x
 
     def _check_compiled(self, who: str, needs_optimizer: bool = False) -> None:
         if not self.compiled:
@@ -816,15 +548,6 @@ class Trainer(Layer):
             )
         if needs_optimizer and self.optimizer is None:
             raise ValueError(f"{who}: the model was compiled without an optimizer.")
-
-    def _build_from(self, x: Any) -> None:
-        """Make the weights by tracing a call on data like `x`."""
-        placeholders = _placeholders(x)
-        with self._scope():
-            self._build_for(call_facts(type(self)), (placeholders,), {})
-        with bind((), (), open=True):
-            output_spec(lambda x: self(x, training=False), placeholders)
-        self.built = True
 
     def _prepare(self, batch: tuple) -> Any:
         """Build what is not built yet, for batches like this; the outputs' shapes."""
@@ -878,17 +601,6 @@ class Trainer(Layer):
             self.metrics_variables,
         )
 
-    def _program(self, kind: str, make: Callable[[], Any]) -> Any:
-        """The compiled program of a kind, made anew when the variables have changed."""
-        if self._programs is None:
-            self._programs = {}
-        groups = self._groups(training=False)
-        learned = tuple(getattr(x, "adaptations", 0) for x in self._flatten_layers())
-        key = (kind, learned, *(tuple(map(id, group)) for group in groups))
-        if key not in self._programs:
-            self._programs[key] = make()
-        return self._programs[key]
-
 
 # What `compute_loss_and_updates` may do at one go, unless a subclass has its own.
 _STATELESS = (Trainer.stateless_call, Trainer.stateless_compute_loss)
@@ -901,31 +613,7 @@ def _check_names(given: Any, find: Callable[[str], Any]) -> None:
             find(name)
 
 
-def _check_is_batch(who: str, source: Table | Stream) -> None:
-    check(isinstance(source, Table), who, "x", source, "arrays that make one batch")
-
-
 def _is_due(epoch: int, frequency: int | Sequence[int]) -> bool:
     if isinstance(frequency, int):
         return (epoch + 1) % frequency == 0
     return (epoch + 1) in frequency
-
-
-def _placeholders(x: Any) -> Any:
-    """Placeholders for data like `x`, with an unknown number of rows."""
-    return map_structure(
-        lambda a: None if a is None else KerasTensor((None, *a.shape[1:]), a.dtype), x
-    )
-
-
-def _batches(source: Table | Stream, batch_size: int) -> Iterator[tuple]:
-    if isinstance(source, Stream):
-        source.peek()
-        source.begin_epoch()
-        for batch in source.batches():
-            # The caller may use its arrays again before they are read.
-            yield jax.tree.map(jnp.array, batch)
-        source.end_epoch()
-        return
-    for start in range(0, source.rows, batch_size):
-        yield source.take(slice(start, start + batch_size))

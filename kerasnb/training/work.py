@@ -9,11 +9,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kerasnb.core import settings
+from kerasnb.core.claim import LOCK, Claim
 from kerasnb.core.graph import leaves
+from kerasnb.core.placement import copied
 from kerasnb.core.state import bind
 from kerasnb.training.checks import check_batch
 from kerasnb.training.crew import crew_of
@@ -27,6 +28,7 @@ from kerasnb.training.run import Run
 
 if TYPE_CHECKING:
     from kerasnb.training.trainer import Trainer
+    from kerasnb.training.watch import Watch
 
 Blocks = Generator[tuple, None, None]
 
@@ -53,7 +55,10 @@ class Work:
         self.trainer, self.who, self.source = trainer, who, source
         self.training, self.shuffle = training, shuffle
         self.interrupts = Interrupts()
+        self.claim = Claim(lambda: who, ())
+        self.random: Any = np.random  # whence the order of the data
         self.rewind: Rewind | None = None
+        self.watch: Watch | None = None
         self.batch_size = 0
         self.y_spec: Any = None
         self._pace = Pace()
@@ -82,7 +87,11 @@ class Work:
 
     def prepare(self) -> None:
         """Build the model, put the data on the device, compile."""
-        keep_buffers()
+        self.build()
+        self.compile()
+
+    def build(self) -> None:
+        """Build what is not built yet, and look whether model and data go together."""
         source = self.source
         if isinstance(source, Table):
             first = source.take(slice(0, self.batch_size))
@@ -92,6 +101,11 @@ class Work:
         self.y_spec = self.trainer._prepare(first)
         whole = source.data if isinstance(source, Table) else first
         check_batch(self.trainer, self.who, whole, self.y_spec)
+
+    def compile(self) -> None:
+        """Put the data on the device, compile."""
+        keep_buffers()
+        source = self.source
         self._groups = self.trainer._groups(self.training)
         self.crew.lay_out([v for group in self._groups for v in group])
         self._fresh = self.trainer._program(
@@ -135,40 +149,31 @@ class Work:
         with bind(variables, [v.box for v in variables], open=True) as frame:
             for metric in metrics:
                 metric.reset_state()
-            return [jnp.array(frame.values[v]) for v in variables]
+            return [copied(frame.values[v]) for v in variables]
 
     def _state(self) -> tuple[list, ...]:
         return tuple([v.box for v in group] for group in self._groups)
 
-    def _store(self, state: tuple[list, ...]) -> None:
-        for group, values in zip(self._groups, state, strict=True):
-            for variable, value in zip(group, values, strict=True):
-                variable.box = value
+    @property
+    def groups(self) -> tuple[list, ...]:
+        """The variables that it works on, as a step has them."""
+        return self._groups
 
     # --- Running ----------------------------------------------------------------------
 
-    def run_epoch(self, run: Run, hooks: Any) -> dict[str, Any]:
+    def run_epoch(
+        self, run: Run, hooks: Any, turn: Callable[[], bool]
+    ) -> dict[str, Any]:
         """One epoch of training, or what is left of it; the logs of its last step."""
-        trainer = self.trainer
 
         def note(count: int, samples: int, curves: dict) -> None:
             scalars = {k: v for k, v in curves.items() if v.ndim == 1}
             run.note_steps(count, samples, scalars)
 
-        def turn() -> bool:
-            trainer._notice(run)
-            return trainer.stop_training
-
         return self._pass_over("train", hooks, note, turn, run)
 
-    def run_whole(self, hooks: Any, notice: Callable[[], None] | None = None) -> dict:
+    def run_whole(self, hooks: Any, turn: Callable[[], bool] = lambda: False) -> dict:
         """One pass of evaluation; the results."""
-
-        def turn() -> bool:
-            if notice is not None:
-                notice()
-            return False
-
         hooks.on_test_begin()
         logs = self._pass_over("test", hooks, lambda *step: None, turn)
         hooks.on_test_end(logs)
@@ -213,6 +218,8 @@ class Work:
                         begin_hook(done)
                     else:
                         count = self._pace.steps(left)
+                    if run is not None and run.allowance:
+                        count = min(count, run.allowance)
                     count = self.crew.agree(count, self.interrupts)
                     began = time.perf_counter()
                     curves = self._chunk(
@@ -224,6 +231,8 @@ class Work:
                     at += count
                     done += count
                     note(count, count * index.shape[1], curves)
+                    if self.watch is not None:
+                        self.watch.turn(data, index, at - 1)
                     if single:
                         end_hook(done - 1, logs)
                     elif replay:
@@ -241,12 +250,12 @@ class Work:
     def _chunk(
         self, chunks: Any, data: Any, index: Any, lo: int, hi: int, begins: bool
     ) -> dict[str, np.ndarray]:
-        state, chunk = self._state(), (data, index, lo, hi, begins, self._fresh)
-        if self.rewind is not None:
-            self.rewind.before(state, chunks, *chunk)
-        with self.interrupts.held():
-            state, ring = chunks.run(state, *chunk)
-            self._store(state)
+        chunk = (data, index, lo, hi, begins, self._fresh)
+        with self.interrupts.held(), LOCK:
+            if self.rewind is not None:
+                self.rewind.before(self.claim.look(self._groups), chunks, *chunk)
+            state, ring = chunks.run(self.claim.take(self._groups), *chunk)
+            self.claim.give(self._groups, state)
         curves = chunks.read(ring, hi - lo)
         if self.rewind is not None:
             self.rewind.after(state, curves)
@@ -272,7 +281,7 @@ class Work:
             if run is not None and (run.step_in_epoch or first):
                 order = run.order
             if order is None:
-                order = np.random.permutation(table.rows).astype(np.int32)
+                order = self.random.permutation(table.rows).astype(np.int32)
                 order = self.crew.order(order)
         if run is not None:
             run.order = order
@@ -355,7 +364,7 @@ class Work:
         self._passed = True
         batches, self._iterator = self._iterator, None
         if batches is not None:
-            if not stream.restarts or stream.length is not None:
+            if not stream.restarts:
                 return batches
             first = next(batches, None)
             if first is not None:
@@ -369,7 +378,7 @@ class Work:
                     skip %= stream.length
         if stream.numbered:
             order = run.order if run is not None and skip else None
-            seed = np.random.randint(2**31) if order is None else int(order[0])
+            seed = self.random.randint(2**31) if order is None else int(order[0])
             seed = int(self.crew.order(np.array([seed], np.int32))[0])
             if run is not None:
                 run.order = np.array([seed])
@@ -384,6 +393,10 @@ class Work:
             self.source.end_epoch()
         if not self.training and not self.source.restarts:
             self._skip = passes * (self.steps_per_epoch or 0)
+
+    def go_back(self) -> None:
+        """The run went back to an earlier step, and the next pass begins there."""
+        self._passed, self._iterator = False, None
 
     def share(self, run: Run) -> None:
         """Let all processes do what was asked of the first."""

@@ -13,11 +13,12 @@ from kerasnb.training.interrupts import Interrupts
 
 SCRIPT = textwrap.dedent(
     """
-    import os, random, signal, threading
+    import os, pathlib, random, signal, sys, tempfile, threading, time
     import numpy as np
     import kerasnb as keras
     from kerasnb import layers
 
+    what, times = sys.argv[1], int(sys.argv[2])
     x = np.random.rand(2000, 8).astype("float32")
     y = x[:, :1]
     model = keras.Sequential([
@@ -26,41 +27,88 @@ SCRIPT = textwrap.dedent(
     ])
     model.compile("adam", "mse")
     model.fit(x, y, verbose=0, validation_split=0.1)
+    model.evaluate(x, y, verbose=0)
+    folder = tempfile.TemporaryDirectory()
+    path = pathlib.Path(folder.name, "model.keras")
+    model.save(path)
 
+    def fit():
+        model.fit(x, y, epochs=10000, verbose=0, validation_split=0.1)
+
+    def evaluate():
+        while True:
+            model.evaluate(x, y, verbose=0)
+
+    def save():
+        while True:
+            model.fit(x[:64], y[:64], verbose=0)
+            model.save(path)
+
+    def press(heard, seconds):
+        time.sleep(seconds)
+        while not heard.is_set():  # A collection of garbage swallows one at times.
+            os.kill(os.getpid(), signal.SIGINT)
+            heard.wait(2)
+
+    def wait():
+        model.run.wait()
+
+    if what == "wait":
+        going = model.fit(x, y, epochs=10**6, verbose=0, background=True)
+        while not going.step:
+            time.sleep(0.01)
     random.seed(0)
     done = 0
-    for attempt in range(40):
-        timer = threading.Timer(
-            random.random() * 0.15, lambda: os.kill(os.getpid(), signal.SIGINT)
-        )
+    for attempt in range(times):
+        heard = threading.Event()
+        button = threading.Thread(target=press, args=(heard, random.random() * 0.15))
         before, last_run = int(model.optimizer.iterations.value), model.run
         try:
-            timer.start()
-            model.fit(x, y, epochs=10000, verbose=0, validation_split=0.1)
+            button.start()
+            globals()[what]()
         except KeyboardInterrupt:
             done += 1
-        timer.join()
+            heard.set()
+        button.join()
         # Weights, statistics, seeds and optimizer slots are those of a whole step.
         for v in [*model.variables, *model.optimizer.variables]:
             assert np.all(np.isfinite(np.asarray(v.value, dtype="float32"))), v.path
         assert int(model.optimizer.iterations.value) >= before
         assert np.isfinite(model.predict(x[:4], verbose=0)).all()
-        # An early interrupt comes before the run has begun.
-        assert model.run is last_run or model.run.status == "interrupted"
+        if what == "save":
+            kept = keras.models.load_model(path)
+            assert int(kept.optimizer.iterations) <= int(model.optimizer.iterations)
+        elif what == "wait":
+            assert going.status == "running"
+        else:  # An early interrupt comes before the run has begun.
+            assert model.run is last_run or model.run.status == "interrupted"
+    if what == "wait":
+        going.stop()
+        going.wait(60)
     print("interrupted", done)
     """
 )
 
 
-def test_random_interrupts_never_lose_the_weights():
+def interrupted(what, times):
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", SCRIPT, what, str(times)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
-    assert "interrupted 40" in result.stdout, result.stdout + result.stderr
+    assert f"interrupted {times}" in result.stdout, result.stdout + result.stderr
+
+
+def test_random_interrupts_never_lose_the_weights():
+    interrupted("fit", 40)
+
+
+@pytest.mark.kills
+@pytest.mark.parametrize("what", ["fit", "evaluate", "save", "wait"])
+def test_hundreds_of_random_interrupts_lose_nothing(what):
+    interrupted(what, 75)
 
 
 def test_an_interrupt_is_held_until_the_step_is_whole():
