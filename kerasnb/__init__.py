@@ -21,6 +21,7 @@ from kerasnb import constraints as constraints
 from kerasnb import datasets as datasets
 from kerasnb import distribution as distribution
 from kerasnb import dtype_policies as dtype_policies
+from kerasnb import export as export
 from kerasnb import initializers as initializers
 from kerasnb import layers as layers
 from kerasnb import losses as losses

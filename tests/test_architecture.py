@@ -31,6 +31,7 @@ FLOORS = (
     {"callbacks"},
     {"runs"},
     {"training"},
+    {"export"},
     {"models"},
     {"datasets", "tune", "utils", "wrappers"},
     {"applications", "cluster"},

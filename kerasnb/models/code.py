@@ -1,6 +1,9 @@
 """A model as the Python script that makes it: `to_code`."""
 
+import ast
+import builtins
 import inspect
+import keyword
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +26,9 @@ from kerasnb.models.sequential import Sequential
 def to_code(model: Any) -> str:
     """The script that makes a model like this one, with new weights.
 
-    Functions of the user's own and classes of theirs appear by their names.
+    Functions of the user's own and classes of theirs appear by their names, which a
+    comment lists. With `import keras` in place of `import kerasnb as keras` (and the
+    same for `layers`) it makes the model in Keras.
 
     >>> from kerasnb import Sequential, layers
     >>> print(to_code(Sequential([layers.Input((4,)), layers.Dense(2)], name="net")))
@@ -35,11 +40,26 @@ def to_code(model: Any) -> str:
         layers.Dense(2),
     ], name="net")
     """
-    lines = ["import kerasnb as keras", "from kerasnb import layers", ""]
-    lines += _definition(model, _identifier(model.name), {})
+    name = _identifier(model.name)
+    lines = _definition(model, name, {})
     if model.compiled:
-        lines += _compile(model, _identifier(model.name))
-    return "\n".join(lines)
+        lines += _compile(model, name)
+    used = _names_used("\n".join(lines))
+    head = ["import kerasnb as keras"]
+    head += ["from kerasnb import layers"] * ("layers" in used)
+    if own := sorted(used - {"keras", "layers"}):
+        head += ["", f"# Your own, which the script needs: {', '.join(own)}."]
+    return "\n".join([*head, "", *lines])
+
+
+def _names_used(script: str) -> set[str]:
+    """The names that a script needs from elsewhere."""
+    try:
+        nodes = [n for n in ast.walk(ast.parse(script)) if isinstance(n, ast.Name)]
+    except SyntaxError:  # an argument that Python cannot write
+        return {"keras", "layers"}
+    made = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+    return {node.id for node in nodes} - made - set(dir(builtins))
 
 
 def _definition(model: Any, name: str, made: dict[Any, str]) -> list[str]:
@@ -158,7 +178,7 @@ def _structure_with(tree: Any, value: Any) -> str:
         inside = ", ".join(_structure_with(x, value) for x in tree)
         return f"({inside},)" if len(tree) == 1 else f"({inside})"
     if isinstance(tree, dict):
-        items = (f"{k!r}: {_structure_with(v, value)}" for k, v in tree.items())
+        items = (f"{code_of(k)}: {_structure_with(v, value)}" for k, v in tree.items())
         return f"{{{', '.join(items)}}}"
     return value(tree)
 
@@ -196,9 +216,14 @@ def _made_by(layer: Any) -> str:
     if isinstance(layer, Sequential | Functional) and is_library(cls):
         path = f"keras.{cls.__name__}"
     given = arguments_of(layer)
+    for said in _SHAPES - constructor_signature(cls).parameters.keys():
+        given.pop(said, None)  # the script has a keras.Input for it
     if re.fullmatch(rf'"{to_snake_case(cls.__name__)}(_\d+)?"', given.get("name", "")):
         del given["name"]
     return f"{path}({_joined(_with_positions(cls, given))})"
+
+
+_SHAPES = {"input_shape", "batch_input_shape", "input_dim"}
 
 
 def _input_arguments(layer: InputLayer) -> Iterator[str]:
@@ -330,8 +355,17 @@ def _is_graph(layer: Any) -> bool:
 
 
 def _identifier(name: str) -> str:
+    """A variable for something of this name; no word of Python, nor of the script.
+
+    >>> _identifier("my net"), _identifier("2d"), _identifier("class")
+    ('my_net', 'model_2d', 'class_')
+    """
     name = re.sub(r"\W", "_", name)
-    return name if name.isidentifier() else f"model_{name}"
+    name = name if re.match(r"[^\W\d]", name) else f"model_{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name in _TAKEN else name
+
+
+_TAKEN = ("keras", "layers", "x", "inputs")
 
 
 def _fresh(name: str, made: dict[Any, str]) -> str:

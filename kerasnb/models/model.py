@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kerasnb import saving
+from kerasnb import export, saving
 from kerasnb.core import registry
+from kerasnb.core.claim import steadily, steady
 from kerasnb.core.configurable import deserialize, serialize
 from kerasnb.core.errors import suggest
 from kerasnb.core.graph import KerasTensor, any_symbolic, output_spec
@@ -178,8 +179,12 @@ class Model(Trainer):
         **kwargs: Any,
     ) -> None:
         """Write the model, its weights and its training state to a `.keras` file."""
-        saving.save_model(self, filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+        with steady(self._all_variables):
+            saving.save_model(
+                self, filepath, overwrite=overwrite, zipped=zipped, **kwargs
+            )
 
+    @steadily
     def save_weights(
         self,
         filepath: str | Path,
@@ -197,6 +202,27 @@ class Model(Trainer):
         """Read the weights from a `.weights.h5`, `.safetensors` or `.keras` file."""
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
+    @steadily
+    def export(
+        self,
+        filepath: str | Path,
+        format: str | None = None,
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> export.Export:
+        """Write the forward pass to a file that runs without Keras and this model.
+
+        `format` is that of the path's ending: `model.export("digits.stablehlo")` writes
+        StableHLO with the weights in it, which `kerasnb.export.load` reads, or any
+        process with JAX. The file is read back and compared with the model, which
+        has to give the same answers; returns what came of that. `batch=8` fixes the
+        number of rows; `verbose=True` prints the result.
+        """
+        return export.export_model(
+            self, filepath, format, verbose, input_signature, **kwargs
+        )
+
     def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
         """The values of all variables, nested by their paths, for checkpoints.
 
@@ -204,7 +230,8 @@ class Model(Trainer):
         `optimizer_variables` and `metrics_variables`; the leaves are JAX arrays, or
         NumPy's with `value_format="numpy_array"`.
         """
-        return orbax.state_tree(self, value_format)
+        with steady(self._all_variables):
+            return orbax.state_tree(self, value_format)
 
     def set_state_tree(self, state_tree: Mapping[str, Any]) -> None:
         """Give the variables the values that `get_state_tree` returned."""

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kerasnb.core.errors import show, suggest
 from kerasnb.core.frontend import Displayable
+from kerasnb.runs.curves import better
 from kerasnb.runs.record import Record
 
 
@@ -22,6 +24,35 @@ class Comparison(Displayable):
 
     def __repr__(self) -> str:
         return f"<Comparison of {', '.join(self.names) or 'nothing'}>"
+
+    def sorted(self, by: str, largest: bool | None = None) -> "Comparison":
+        """The same runs with the best by a result first: `sorted("val_loss")`.
+
+        `by` is a curve, `"time"`, `"epochs"` or `"name"`; whether the largest value is
+        the best goes by its name unless it is said. Runs without it come last.
+        """
+        known = [*self.curves, "time", "epochs", "name"]
+        if not self.runs:
+            return self
+        if by not in known:
+            raise ValueError(
+                f"compare: none of these runs has a result {show(by)}; they have "
+                f"{', '.join(known)}.{suggest(by, known)}"
+            )
+        if largest is None:
+            largest = better(by) == "max"
+
+        def key(record: Record) -> Any:
+            facts = {
+                "name": record.name,
+                "epochs": record.epochs_done,
+                "time": record.timing.get("train"),
+            }
+            return facts[by] if by in facts else record.best.get(by, (None,))[0]
+
+        there = [record for record in self.runs if key(record) is not None]
+        rest = [record for record in self.runs if key(record) is None]
+        return Comparison([*sorted(there, key=key, reverse=largest), *rest])
 
     @property
     def settings(self) -> dict[str, list[Any]]:

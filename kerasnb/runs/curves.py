@@ -14,15 +14,33 @@ _RISING = (
     *("acc", "auc", "precision", "recall", "f1", "fbeta", "iou", "r2", "dice"),
     *("cosine", "sensitivity", "specificity", "true_positive", "true_negative"),
 )
+_FALLING = (
+    *("loss", "error", "mse", "mae", "mape", "msle", "crossentropy", "perplexity"),
+    *("divergence", "hinge", "poisson", "log_cosh", "logcosh", "huber", "focal"),
+    *("false_positive", "false_negative", "deviation", "distance"),
+)
+
+
+def direction(name: str) -> str | None:
+    """Whether the best value of a metric is its `"max"` or its `"min"`, by its name.
+
+    None where the name does not tell.
+
+    >>> direction("val_accuracy"), direction("loss"), direction("sure")
+    ('max', 'min', None)
+    """
+    found = (("max", _RISING), ("min", _FALLING))
+    low = name.lower()
+    return next((way for way, words in found if any(w in low for w in words)), None)
 
 
 def better(name: str) -> str:
-    """Whether the best value of a metric is its `"max"` or its `"min"`, by its name.
+    """What `direction` says, and `"min"` where it does not know.
 
-    >>> better("val_accuracy"), better("loss")
+    >>> better("val_accuracy"), better("sure")
     ('max', 'min')
     """
-    return "max" if any(word in name.lower() for word in _RISING) else "min"
+    return direction(name) or "min"
 
 
 def best(history: Mapping[str, Sequence[Any]]) -> dict[str, tuple[float, int]]:

@@ -5,6 +5,7 @@
     steps.csv    the curves of the steps, thinned
     model.json   the model's configuration;  model.py  the same as a script
     start.npz    weights, optimizer and random generators at the beginning
+    best.npz     weights of the best epoch so far
 
 While a run is going on its process holds a lock on `run.lock`. The system lets go of it
 when the process ends, however it ends: that tells a killed run from a living one.

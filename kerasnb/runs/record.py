@@ -2,6 +2,7 @@
 
 import json
 import re
+import weakref
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from kerasnb.core import settings
 from kerasnb.core.configurable import deserialize
 from kerasnb.core.frontend import Displayable
 from kerasnb.core.registry import custom_object_scope
 from kerasnb.random import seeded
-from kerasnb.runs import curves, folder, start
+from kerasnb.runs import curves, folder, start, weights
 from kerasnb.saving.files import DamagedFileError, Replacing
 
 OVER = ("finished", "stopped", "pruned", "interrupted", "failed", "killed")
@@ -24,6 +26,7 @@ OVER = ("finished", "stopped", "pruned", "interrupted", "failed", "killed")
 _SAVED = (
     *("id", "name", "began", "status", "message", "model", "settings", "arguments"),
     *("callbacks", "seed", "data", "versions", "devices", "timing", "epochs_done"),
+    "alarms",
 )
 
 
@@ -34,7 +37,8 @@ class Record(Displayable):
     curve, which differ where validation is not held in all of them; `steps` and
     `curves` the values of single steps, thinned; `settings` what `compile` and `fit`
     were told, as plain data; `best` the best value of each curve with its epoch,
-    counted from 1. A record holds no weights, no data and no model.
+    counted from 1. A record holds no data and no model; of the weights those of its
+    best epoch, while there is room for them (`kerasnb.config.best_weights`).
     """
 
     id: str
@@ -52,10 +56,13 @@ class Record(Displayable):
     devices: str
     timing: dict[str, float]
     epochs_done: int
+    alarms: list[dict[str, Any]]
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         for name in _SAVED:
-            setattr(self, name, facts[name])
+            # Records of earlier versions know of no alarms.
+            known = name in facts or name != "alarms"
+            setattr(self, name, facts[name] if known else [])
         self.history: dict[str, list[Any]] = {}
         self.epochs: list[int] = []
         self.places: dict[str, list[int]] = {}
@@ -63,6 +70,9 @@ class Record(Displayable):
         self.curves: dict[str, np.ndarray] = {}
         self.folder: Path | None = None
         self.start: start.Start | None = None
+        self.best_weights: weights.Weights | None = None
+        self._model: weakref.ref[Any] | None = None
+        self._written: int | None = None  # the epoch whose weights are on disk
         self._texts: dict[str, bytes] = {}
         self._custom: dict[str, Any] = {}
 
@@ -140,6 +150,80 @@ class Record(Displayable):
         if self.folder is not None:
             self.write()
 
+    # --- The weights of the best epoch ------------------------------------------------
+
+    def follow(self, model: Any) -> None:
+        """Know the model that is trained, for as long as somebody else keeps it."""
+        self._model = weakref.ref(model)
+
+    @property
+    def trained(self) -> Any:
+        """The model that was trained, None when it is gone."""
+        return self._model() if self._model is not None else None
+
+    def load_best(self, model: Any = None) -> int:
+        """Put the weights of the best epoch into a model; returns that epoch, from 1.
+
+        The best epoch is that of the lowest `val_loss`, without validation of the
+        lowest `loss`. By default the model is the one that was trained. The optimizer
+        stays as it is.
+
+        Errors: ValueError when the weights were not kept, when the model is another
+        one or is being trained.
+        """
+        found = self._find_weights()
+        model = model if model is not None else self.trained
+        if model is None:
+            raise ValueError(
+                f"load_best: the model of run `{self.name}` is not here any more; "
+                "load_best(model) takes one like it, and best_model() makes it anew "
+                "with these weights."
+            )
+        run = getattr(model, "run", None)
+        if run is not None and run.status not in OVER:
+            raise ValueError(
+                f"load_best: `{model.name}` is being trained; stop that run first, or "
+                "pass another model like it."
+            )
+        found.put_into(model, self.name)
+        return found.epoch + 1
+
+    def best_model(self, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """The model of this run made anew, with the weights of its best epoch.
+
+        Errors: ValueError when the weights were not kept, or the model cannot be made
+        from its configuration.
+        """
+        found = self._find_weights()
+        custom = {**self._custom, **(custom_objects or {})}
+        # Its layers draw first weights, which must not move the seeds of others.
+        with seeded(None), custom_object_scope(custom):
+            model = self._rebuild("best_model")
+        found.put_into(model, self.name)
+        return model
+
+    def fits(self, model: Any) -> bool:
+        """Whether the weights of the best epoch can be put into a model."""
+        return self.keeps_best and self._find_weights().fit(model)
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether `load_best` has weights to load."""
+        return self.best_weights is not None or (
+            self.folder is not None and (self.folder / weights.FILE).exists()
+        )
+
+    def _find_weights(self) -> weights.Weights:
+        if self.best_weights is not None:
+            return self.best_weights
+        if self.folder is not None and (self.folder / weights.FILE).exists():
+            return weights.load(self.folder / weights.FILE)
+        raise ValueError(
+            f"load_best: the weights of run `{self.name}` were not kept. All records "
+            f"together keep {settings.best_weights():g} MB; "
+            "kerasnb.config.best_weights(1000) keeps more of the runs to come."
+        )
+
     # --- Doing it again ---------------------------------------------------------------
 
     def rerun(
@@ -189,25 +273,26 @@ class Record(Displayable):
             again.expected(),
         ):
             if model is None:
-                model = self._rebuild()
+                model = self._rebuild("rerun")
             given = {**self.arguments, "callbacks": callbacks, "verbose": verbose}
             if validation_data is not None:
                 given["validation_data"] = validation_data
             return model.fit(x, y, sample_weight=sample_weight, **given)
 
-    def _rebuild(self) -> Any:
+    def _rebuild(self, who: str) -> Any:
         config = self.config
         if config is None:
             raise ValueError(
-                f"rerun: the model of run `{self.name}` has no configuration "
-                f"({self.model['problem']}); pass a compiled one as model=..."
+                f"{who}: the model of run `{self.name}` has no configuration "
+                f"({self.model['problem']}); pass a compiled one {_PASS[who]}."
             )
         try:
             return deserialize(config)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ValueError(
-                f"rerun: the model of run `{self.name}` cannot be rebuilt ({error}); "
-                "pass your classes as custom_objects={...}, or a model as model=..."
+                f"{who}: the model of run `{self.name}` cannot be rebuilt ({error}); "
+                "pass your classes as custom_objects={...}, or a model "
+                f"{_PASS[who]}."
             ) from error
 
     # --- On disk ----------------------------------------------------------------------
@@ -232,6 +317,10 @@ class Record(Displayable):
             folder.write(files, self.folder / folder.HISTORY, history)
             steps = folder.table(["step", *drawn], points)
             folder.write(files, self.folder / folder.STEPS, steps)
+            kept = self.best_weights
+            if kept is not None and kept.epoch != self._written:
+                weights.save(kept, self.folder / weights.FILE, files)
+                self._written = kept.epoch
 
     @classmethod
     def read(cls, path: Path) -> "Record":
@@ -268,6 +357,9 @@ class Record(Displayable):
             record.status = "killed"
             record.message = f"killed after {len(record.epochs)} whole epochs"
         return record
+
+
+_PASS = {"rerun": "as model=...", "best_model": "to load_best"}
 
 
 def _is_drawn(values: list[Any]) -> bool:

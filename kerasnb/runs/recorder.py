@@ -25,7 +25,7 @@ from kerasnb.core import settings
 from kerasnb.core.configurable import serialize_object
 from kerasnb.core.registry import get_registered_name, is_library
 from kerasnb.random import seeded
-from kerasnb.runs import curves, fingerprint, folder, start
+from kerasnb.runs import curves, fingerprint, folder, start, weights
 from kerasnb.runs.record import Record, base_name, take_again
 from kerasnb.saving.files import Replacing
 
@@ -94,16 +94,20 @@ def open_record(
             "devices": _devices(),
             "timing": {"compile": round(preparing, 4)},
             "epochs_done": 0,
+            "alarms": [],
         }
     )
-    record.start = start.Start.of(model)
+    run.name = record.name
+    record.start = start.Start.of(model, run.random)
     record.seed = record.start.generators.seed
     record.note_model(described.config, described.code, described.custom)
     held = None
     parent = settings.runs_dir()
     if parent is not None and jax.process_index() == 0:
         held = _open_folder(record, model, parent)
+    record.follow(model)
     run.listeners.append(Follower(record, held))
+    run.at_epoch_end.append(weights.Keeper(record, model))
     made.append(record)
     return record
 
@@ -144,6 +148,7 @@ class Follower:
         record = self.record
         record.history = {k: folder.plain(list(v)) for k, v in run.history.items()}
         record.epochs_done = len(run.epoch_index)
+        record.alarms = [alarm.plain() for alarm in run.alarms]
         first = run.epoch - record.epochs_done
         record.epochs = list(range(first, run.epoch))
         record.place({name: run.epochs_of.get(name, []) for name in run.history})

@@ -26,10 +26,10 @@ class Start:
     weights: str
 
     @classmethod
-    def of(cls, model: Any) -> "Start":
-        """The present state of a model that is about to be trained."""
+    def of(cls, model: Any, numpy: Any = np.random) -> "Start":
+        """The present state of a model about to be trained, in an order of `numpy`."""
         weights = fingerprint.of_weights(variables_of(model))
-        return cls(Generators.now(), weights)
+        return cls(Generators.now(numpy), weights)
 
 
 def variables_of(model: Any) -> list[Any]:

@@ -135,6 +135,50 @@ def test_a_schedule_is_in_the_script():
     ) in to_code(model)
 
 
+def named_like_the_script():
+    inner = kerasnb.Sequential([kerasnb.Input((4,)), layers.Dense(4)], name="x")
+    inputs = kerasnb.Input((4,))
+    return kerasnb.Model(inputs, inner(inner(inputs)), name="layers")
+
+
+def named_like_python():
+    layer = layers.Dense(2, input_shape=(4,), name="lambda")
+    return kerasnb.Sequential([layer], name="class")
+
+
+@pytest.mark.parametrize("make", [named_like_the_script, named_like_python])
+def test_names_of_python_and_of_the_script_are_left_to_them(make):
+    model, namespace = make(), {}
+    exec(to_code(model), namespace)
+    again = namespace[f"{model.name}_"]
+    assert again.name == model.name and again.output_shape == model.output_shape
+
+
+def test_a_shape_said_by_the_first_layer_becomes_an_input():
+    layer = layers.Dense(2, input_shape=(4,))
+    model = kerasnb.Sequential([layer, layers.Embedding(5, 2)], name="net")
+    assert to_code(model).splitlines()[4:-1] == [
+        "    keras.Input((4,)),",
+        "    layers.Dense(2),",
+        "    layers.Embedding(5, 2),",
+    ]
+
+
+def double(x):
+    return 2 * x
+
+
+def test_what_a_script_needs_from_elsewhere_is_listed_and_nothing_idle_imported():
+    inputs = kerasnb.Input((4,))
+    own = kerasnb.Model(inputs, layers.Lambda(double)(inputs), name="own")
+    own.compile("sgd", loss={"lambda": double})
+    head = to_code(own).splitlines()[:4]
+    assert head[2:] == ["", "# Your own, which the script needs: double."]
+    assert '{"lambda": double}' in to_code(own)
+    idle = to_code(kerasnb.Model(inputs, ops.relu(inputs), name="idle"))
+    assert idle.startswith("import kerasnb as keras\n\ninputs = ")
+
+
 def test_only_arguments_that_differ_from_the_defaults_are_written():
     layer = layers.Conv2D(4, (3, 3), activation=None, padding="same", name="c")
     assert arguments_of(layer) == {

@@ -116,7 +116,7 @@ def test_a_folder_holds_all_that_the_record_said(kept):
     files = {file.name for file in kept.folder.iterdir()}
     assert files == {
         *("run.json", "history.csv", "steps.csv", "model.json", "model.py"),
-        "start.npz",
+        *("start.npz", "best.npz"),
     }
     run.rename("better")
     assert keras.runs.load(kept.folder / "run.json").name == "better"

@@ -1,0 +1,182 @@
+"""The weights of a run's best epoch: kept beside its record, put into a model again.
+
+They are copied at the end of each epoch that is better than those before it, into the
+memory of the host. All records together keep no more than `config.best_weights()`; the
+oldest ones lose theirs first. A run with a folder has them there as well.
+"""
+
+import json
+import threading
+import weakref
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kerasnb.core import settings
+from kerasnb.runs.curves import is_number
+from kerasnb.saving.files import DamagedFileError, Replacing
+
+FILE = "best.npz"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one epoch, and what it was the best by."""
+
+    epoch: int
+    monitor: str
+    value: float
+    names: list[str]
+    arrays: list[np.ndarray]
+
+    @property
+    def size(self) -> int:
+        """How many bytes they are."""
+        return sum(array.nbytes for array in self.arrays)
+
+    def fit(self, model: Any) -> bool:
+        """Whether a model has weights of these shapes."""
+        shapes = [tuple(v.shape) for v in model.weights]
+        return shapes == [array.shape for array in self.arrays]
+
+    def put_into(self, model: Any, run: str) -> None:
+        """Give a model these weights; the optimizer stays as it is."""
+        variables = model.weights
+        if not self.fit(model):
+            shapes = [tuple(v.shape) for v in variables]
+            mine = [array.shape for array in self.arrays]
+            odd = [
+                f"`{name}` has the shape {a} there and {b} here"
+                for name, a, b in zip(self.names, mine, shapes, strict=False)
+                if a != b
+            ]
+            many = f"{len(mine)} weights there and {len(shapes)} here"
+            raise ValueError(
+                f"load_best: `{model.name}` is not the model of run `{run}`: "
+                f"{odd[0] if odd else many}."
+            )
+        for variable, array in zip(variables, self.arrays, strict=True):
+            variable.assign(array)
+
+
+class Keeper:
+    """Looks at each epoch of a run, and keeps the weights of the best one so far."""
+
+    def __init__(self, record: Any, model: Any) -> None:
+        self.record = record
+        self._model = weakref.ref(model)
+        self._generation = 0
+
+    def __call__(self, run: Any) -> None:
+        """Keep the weights if the epoch that just ended is the best."""
+        record, model = self.record, self._model()
+        best = record.best_weights
+        if run.generation != self._generation:  # it went back, maybe to before that
+            self._generation = run.generation
+            if best is not None and best.epoch >= run.epoch - 1:
+                best = record.best_weights = None
+        monitor = "val_loss" if "val_loss" in run.history else "loss"
+        values = run.history.get(monitor)
+        if model is None or not values or run.epochs_of[monitor][-1] != run.epoch - 1:
+            return
+        value = values[-1]
+        if not is_number(value) or not (
+            best is None or best.monitor != monitor or value < best.value
+        ):
+            return
+        variables = model.weights
+        if sum(v.size * v.box.dtype.itemsize for v in variables) > _limit():
+            return
+        arrays = copied([v.box for v in variables])
+        if arrays is not None:
+            names = [v.path for v in variables]
+            found = Weights(run.epoch - 1, monitor, float(value), names, arrays)
+            record.best_weights = found
+            _admit(record)
+
+
+def copied(boxes: Sequence[Any]) -> list[np.ndarray] | None:
+    """Copies in the host's memory; None when they are spread over processes."""
+    if not all(
+        box.is_fully_addressable or box.is_fully_replicated
+        for box in boxes
+        if isinstance(box, jax.Array)
+    ):
+        return None
+    # On the CPU what comes back are views of memory that training writes over.
+    return [np.array(array) for array in jax.device_get(list(boxes))]
+
+
+# --- How much is kept -----------------------------------------------------------------
+
+_keeping: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def _limit() -> float:
+    return settings.best_weights() * 1e6
+
+
+def _admit(record: Any) -> None:
+    """Let a record's weights in, and those of the oldest ones out where it is full."""
+    with _lock:
+        _keeping.pop(record.id, None)
+        _keeping[record.id] = record
+        held = [r for r in _keeping.values() if r.best_weights is not None]
+        total = sum(r.best_weights.size for r in held)
+        for old in held[:-1]:
+            if total <= _limit():
+                return
+            total -= old.best_weights.size
+            old.best_weights = None
+
+
+# --- On disk --------------------------------------------------------------------------
+
+
+def save(weights: Weights, path: Path, files: Replacing) -> None:
+    """Write them as arrays and a line of JSON."""
+    facts = {
+        "epoch": weights.epoch,
+        "monitor": weights.monitor,
+        "value": weights.value,
+        "names": weights.names,
+        "dtypes": [str(array.dtype) for array in weights.arrays],
+    }
+    named = {f"weight{i}": array for i, array in enumerate(weights.arrays)}
+    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    with files.open(path) as file:
+        np.savez(file, facts=text, **named)  # type: ignore[arg-type]
+
+
+def load(path: Path) -> Weights:
+    """Read what `save` wrote."""
+    try:
+        with path.open("rb") as binary, np.load(binary, allow_pickle=False) as file:
+            facts = json.loads(file["facts"].tobytes())
+            # NumPy's files know no bfloat16: its bytes come back as plain ones.
+            arrays = [
+                file[f"weight{i}"].view(jnp.dtype(dtype))
+                for i, dtype in enumerate(facts["dtypes"])
+            ]
+        names = [str(name) for name in facts["names"]]
+        epoch, value = int(facts["epoch"]), float(facts["value"])
+        return Weights(epoch, str(facts["monitor"]), value, names, arrays)
+    except _BROKEN as error:
+        raise DamagedFileError(
+            f"load_best: {path} does not hold the weights of an epoch "
+            f"({type(error).__name__}); it was cut off or altered."
+        ) from None
+
+
+_BROKEN = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError),
+    *(zipfile.BadZipFile, zlib.error),
+)
