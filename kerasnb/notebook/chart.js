@@ -9,15 +9,18 @@ import {
   range,
   s,
   set,
+  smooth,
   thin,
   tickLabel,
   ticks,
   write,
 } from "./draw.js";
-import { RunRecord, reading } from "./record.js";
+import { RunRecord, reading, signs } from "./record.js";
 
 /** @typedef {import("./record.js").ChartPlan} ChartPlan */
 
+/** Names that are no metric's of the user's read as words. @type {Object<string, string>} */
+const TITLES = { gradient_norm: "gradient norm" };
 const HEIGHT = 176;
 const MARGIN = { left: 46, right: 12, top: 10, bottom: 24 };
 
@@ -39,22 +42,31 @@ export class Chart {
   constructor(plan, panel) {
     this.plan = plan;
     this.panel = panel;
-    this.log = false;
+    this.log = this.smooth = false;
     this.width = 0;
-    this.gridKey = "";
+    this.gridKey = this.trendKey = "";
+    this.trend = new Float32Array(0);
+    /** @type {Frame | null} */
+    this.frame = null;
+    this.title = TITLES[plan.name] ?? plan.name;
     this.best = h("span", { class: "knb-best" });
-    this.toggle = h(
-      "button",
-      {
-        class: "knb-toggle",
-        type: "button",
-        "aria-pressed": "false",
-        "aria-label": `Logarithmic axis for ${plan.name}`,
-        title: "Logarithmic axis",
-        click: () => this.setLog(!this.log),
-      },
-      "log",
-    );
+    const toggle = (/** @type {"log" | "smooth"} */ what, /** @type {string} */ words) =>
+      h(
+        "button",
+        {
+          class: "knb-toggle",
+          type: "button",
+          "aria-pressed": "false",
+          "aria-label": `${words} for ${this.title}`,
+          title: words,
+          click: (event) => {
+            this[what] = !this[what];
+            set(event.currentTarget, "aria-pressed", String(this[what]));
+            this.draw();
+          },
+        },
+        what,
+      );
     this.train = h("b", { class: "knb-value" });
     this.valid = h("b", { class: "knb-value" });
     this.validKey = h(
@@ -66,6 +78,9 @@ export class Chart {
     );
     this.where = h("span", { class: "knb-where" });
     this.grid = s("g", { class: "knb-grid" });
+    this.past = s("g", { class: "knb-past" });
+    this.signs = s("g", { class: "knb-signs" });
+    this.trendLine = s("path", { class: "knb-trend" });
     this.stepLine = s("path", { class: "knb-steps" });
     this.trainLine = s("path", { class: "knb-line", "data-series": "train" });
     this.validLine = s("path", { class: "knb-line", "data-series": "valid" });
@@ -84,7 +99,7 @@ export class Chart {
         height: HEIGHT,
         role: "slider",
         tabindex: 0,
-        "aria-label": `${plan.name} curve`,
+        "aria-label": `${this.title} curve`,
         "aria-orientation": "horizontal",
         pointermove: (event) => this.point(event),
         pointerleave: () => panel.point(null),
@@ -93,8 +108,13 @@ export class Chart {
       },
       s("defs", {}, s("clipPath", { id: clip }, this.window)),
       this.grid,
+      this.signs,
       this.rule,
-      s("g", { "clip-path": `url(#${clip})` }, this.stepLine, this.trainLine, this.validLine),
+      s(
+        "g",
+        { "clip-path": `url(#${clip})` },
+        ...[this.past, this.stepLine, this.trendLine, this.trainLine, this.validLine],
+      ),
       this.trainDots,
       this.validDots,
       this.bestRing,
@@ -107,9 +127,10 @@ export class Chart {
       h(
         "figcaption",
         {},
-        h("span", { class: "knb-chart-name" }, plan.name),
+        h("span", { class: "knb-chart-name", title: this.title }, this.title),
         this.best,
-        this.toggle,
+        toggle("smooth", "Smooth line"),
+        toggle("log", "Logarithmic axis"),
       ),
       h(
         "div",
@@ -126,13 +147,6 @@ export class Chart {
       ),
       this.plot,
     );
-  }
-
-  /** @param {boolean} log */
-  setLog(log) {
-    this.log = log;
-    set(this.toggle, "aria-pressed", String(log));
-    this.draw();
   }
 
   /** @param {PointerEvent} event */
@@ -187,15 +201,55 @@ export class Chart {
     const { name } = this.plan;
     const train = record.epochs.get(name);
     const valid = record.epochs.get(`val_${name}`);
-    const running = record.steps.get(name);
-    const shown = thin(running, Math.max(50, Math.round(this.width / 2)));
-    const level = shown.map((i) => running[i]);
-    const frame = this.fit([...train, ...valid, ...level.slice(-1)], level);
+    const { step, values } = record.running(name);
+    const buckets = Math.max(50, Math.round(this.width / 2));
+    const shown = thin(values, buckets);
+    const level = shown.map((i) => values[i]);
+    const past = this.behind();
+    const seen = past.flatMap(({ x, y }) => y.filter((_, i) => x[i] <= record.span[1]));
+    const frame = this.fit([...train, ...valid, ...level.slice(-1)], [...level, ...seen]);
+    this.frame = frame;
     this.drawGrid(frame);
-    this.drawSteps(frame, shown, running);
+    this.drawPast(frame, past);
+    this.drawSigns(frame);
+    this.drawSteps(frame, shown, step, values);
+    const trend = this.smooth ? this.trendOf(values) : this.trend.subarray(0, 0);
+    const bends = thin(trend, buckets);
+    set(this.stepLine, "data-faint", this.smooth);
+    set(
+      this.trendLine,
+      "d",
+      path(
+        bends.map((i) => frame.x(record.stepToX(step[i]))),
+        bends.map((i) => frame.y(trend[i])),
+      ),
+    );
     this.drawEpochs(frame, train, valid);
     this.drawBest(frame);
-    this.drawCursor(frame, latest(running) ?? latest(train), latest(valid));
+    this.drawCursor();
+  }
+
+  /** The smooth line, worked out anew only when there is more of it. @param {Float32Array} values */
+  trendOf(values) {
+    const key = `${this.panel.record.version} ${values.length}`;
+    if (key !== this.trendKey) this.trend = smooth(values, Math.max(5, values.length / 50));
+    this.trendKey = key;
+    return this.trend;
+  }
+
+  /** Earlier runs' lines of this metric; they are by epoch, so the axis must be, too. */
+  behind() {
+    const { record } = this.panel;
+    if (!record.stepsPerEpoch) return [];
+    return (record.facts?.earlier ?? []).flatMap(({ lines }) =>
+      [this.plan.name, `val_${this.plan.name}`]
+        .filter((part) => part in lines)
+        .map((part) => ({
+          late: part.startsWith("val_"),
+          x: lines[part][0],
+          y: lines[part][1].map((v) => v ?? NaN),
+        })),
+    );
   }
 
   /**
@@ -245,15 +299,46 @@ export class Chart {
   }
 
   /**
+   * @param {Frame} frame
+   * @param {{late: boolean, x: number[], y: number[]}[]} lines
+   */
+  drawPast({ x, y }, lines) {
+    while (this.past.childElementCount < lines.length) this.past.append(s("path"));
+    [...this.past.children].forEach((line, i) => {
+      set(line, "data-late", lines[i]?.late);
+      set(line, "d", lines[i] ? path(lines[i].x.map(x), lines[i].y.map(y)) : "");
+    });
+  }
+
+  /** A hairline where something happened: flags for marks, triangles for alarms. @param {Frame} frame */
+  drawSigns({ x, xs, top, bottom }) {
+    const found = signs(this.panel.record).filter((sign) => sign.x >= xs[0] && sign.x <= xs[1]);
+    const drawn = found.flatMap(({ kind, x: place }) => {
+      const at = x(place).toFixed(1);
+      const head = kind === "mark" ? "v-8h9l-2.5,4l2.5,4z" : "l-4.5,-8h9z";
+      return [
+        { kind, d: `M${at},${bottom}V${top}` },
+        { kind: `${kind}-head`, d: `M${at},${top}${head}` },
+      ];
+    });
+    while (this.signs.childElementCount > drawn.length) this.signs.lastElementChild?.remove();
+    while (this.signs.childElementCount < drawn.length) this.signs.append(s("path"));
+    drawn.forEach(({ kind, d }, i) => {
+      set(this.signs.children[i], "data-kind", kind);
+      set(this.signs.children[i], "d", d);
+    });
+  }
+
+  /**
    * The running values; the line is lifted where an epoch begins and they start afresh.
    * @param {Frame} frame
    * @param {number[]} shown
+   * @param {Float32Array} step
    * @param {Float32Array} running
    */
-  drawSteps({ x, y }, shown, running) {
+  drawSteps({ x, y }, shown, step, running) {
     const { record } = this.panel;
-    const step = record.steps.get("step");
-    const per = record.stepsPerEpoch || Infinity;
+    const per = (record.steps.names.includes(this.plan.name) && record.stepsPerEpoch) || Infinity;
     const epochOf = (/** @type {number} */ i) => Math.floor((step[i] - 1) / per);
     const places = shown.flatMap((i, k) =>
       k && epochOf(i) !== epochOf(shown[k - 1]) ? [NaN, i] : [i],
@@ -283,8 +368,7 @@ export class Chart {
       set(line, "d", path(xs, ys));
       set(dots, "d", sparse ? rounds(xs, ys, radius) : "");
     }
-    const held = record.epochs.names.some((name) => name.startsWith("val_"));
-    set(this.validKey, "hidden", !held);
+    set(this.validKey, "hidden", !record.epochs.names.includes(`val_${this.plan.name}`));
   }
 
   /** @param {Frame} frame */
@@ -298,18 +382,22 @@ export class Chart {
     write(this.best, words);
   }
 
-  /**
-   * The values above the curves: those under the cursor, else the latest.
-   * @param {Frame} frame
-   * @param {number | null} train
-   * @param {number | null} valid
-   */
-  drawCursor({ x, y, xs, top, bottom }, train, valid) {
+  /** The values above the curves: those under the cursor, else the latest. */
+  drawCursor() {
+    if (!this.frame) return;
+    const { x, y, xs, top, bottom } = this.frame;
     const { record, cursor } = this.panel;
-    const seen = cursor && reading(record, this.plan.name, cursor.x, cursor.reach);
+    const { name } = this.plan;
+    const seen = cursor && reading(record, name, cursor.x, cursor.reach);
+    const train = latest(record.running(name).values) ?? latest(record.epochs.get(name));
+    const valid = latest(record.epochs.get(`val_${name}`));
     write(this.train, number(seen ? seen.train : train));
     write(this.valid, number(seen ? seen.valid : valid));
-    write(this.where, seen ? seen.label : "");
+    const near = cursor
+      ? signs(record).filter((sign) => Math.abs(sign.x - cursor.x) <= cursor.reach)
+      : [];
+    const what = near.map((sign) => (sign.kind === "alarm" ? "alarm" : sign.words));
+    write(this.where, seen ? [seen.label, ...what].join(" · ") : "");
     const within = (/** @type {number | null | undefined} */ v) => {
       const at = v === null || v === undefined ? NaN : y(v);
       return at > top - 4 && at < bottom + 4 ? at : NaN;
@@ -326,7 +414,8 @@ export class Chart {
     set(this.plot, "aria-valuemax", Number(xs[1].toFixed(3)));
     set(this.plot, "aria-valuenow", Number(now.toFixed(3)));
     const words = `${seen?.label ?? "latest"}: train ${this.train.textContent}${other}`;
-    set(this.plot, "aria-valuetext", words);
+    const told = near.map((sign) => `; ${sign.kind}: ${sign.words}`).join("");
+    set(this.plot, "aria-valuetext", words + told);
   }
 }
 

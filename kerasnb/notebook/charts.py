@@ -5,6 +5,7 @@ live and a saved picture of the same run agree.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kerasnb.notebook import svg
-from kerasnb.runs.curves import better as better
+from kerasnb.runs.curves import direction as direction
 from kerasnb.runs.curves import thin as thin
 
 # --- Numbers as words ---------------------------------------------------------------
@@ -176,13 +177,12 @@ def limits(
 class Rows:
     """A table of float32 rows that only grows, and stays drawable however long it gets.
 
-    Beyond `limit` rows it is thinned in place, spikes kept; `generation` then counts up
-    and whoever copied rows must copy afresh.
+    Beyond `limit` rows it is thinned in place, spikes kept. A page has a limit of its
+    own, so that it need not be told.
     """
 
     def __init__(self, limit: int = 1 << 17):
         self.limit = limit
-        self.generation = 0
         self.names: tuple[str, ...] = ()
         self._held = np.empty((0, 0), np.float32)
         self._length = 0
@@ -201,8 +201,11 @@ class Rows:
             return np.empty(0, np.float32)
         return self.values[:, self.names.index(name)]
 
-    def extend(self, columns: Mapping[str, Sequence[float] | np.ndarray]) -> None:
-        """Append rows given as columns of equal length; new names start with gaps."""
+    def extend(self, columns: Mapping[str, Sequence[float] | np.ndarray]) -> np.ndarray:
+        """Append rows given as columns of equal length; new names start with gaps.
+
+        Returns the rows that were added, in the order of `names`.
+        """
         names = tuple(columns)
         added = np.stack([np.asarray(columns[n], np.float32) for n in names], 1)
         if not set(names) <= set(self.names):
@@ -222,13 +225,29 @@ class Rows:
             keep = [thin(column, buckets) for column in self.values.T]
             self._held = self.values[np.unique(np.concatenate(keep))].copy()
             self._length = len(self._held)
-            self.generation += 1
+        return rows
 
     def _widen(self, names: tuple[str, ...]) -> None:
         held = np.full((self._length, len(names)), np.nan, np.float32)
         held[:, : len(self.names)] = self.values
         self.names, self._held = names, held
-        self.generation += self._length > 0
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A run before this one, drawn behind it: by name, its epochs and its values."""
+
+    name: str
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Something that happened at a step: a `"mark"` or an `"alarm"`."""
+
+    kind: str
+    name: str
+    step: int
 
 
 @dataclass
@@ -239,8 +258,12 @@ class Curves:
     """Names of the metrics to draw, without `val_`."""
     steps: Rows = field(default_factory=Rows)
     """Running values: a column `step`, the number of steps done, and one a metric."""
-    epochs: Rows = field(default_factory=Rows)
-    """Values by epoch, validation ones as `val_...`."""
+    epochs: Rows = field(default_factory=lambda: Rows(limit=sys.maxsize))
+    """Values by epoch, validation ones as `val_...`; row and epoch go together."""
+    health: Rows = field(default_factory=Rows)
+    """Like `steps`, of what is measured at some steps only."""
+    signs: Sequence[Sign] = ()
+    earlier: Sequence[Earlier] = ()
     step: int = 0
     """How many steps are done."""
     steps_per_epoch: float | None = None
@@ -258,6 +281,11 @@ class Curves:
         per = self.steps_per_epoch
         step = np.asarray(step, np.float64)
         return self.first_epoch + step / per if per else step
+
+    def running(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """The steps at which `name` was measured, and its values there."""
+        rows = self.health if name in self.health.names else self.steps
+        return rows["step"], rows[name]
 
     def restarts(self, step: np.ndarray) -> np.ndarray:
         """Where in `step` a new epoch begins, and running values start afresh."""
@@ -282,29 +310,35 @@ class Curves:
         return held if len(held) else self.epochs[name]
 
     def best(self, name: str) -> int | None:
-        """The row of the best epoch so far."""
-        values = self.judged(name)
-        if not np.isfinite(values).any():
+        """The row of the best epoch so far, None where nobody knows what is better."""
+        values, way = self.judged(name), direction(name)
+        if way is None or not np.isfinite(values).any():
             return None
-        sign = -1 if better(name) == "max" else 1
+        sign = -1 if way == "max" else 1
         return int(np.argmin(np.where(np.isfinite(values), sign * values, np.inf)))
 
 
 # --- Still pictures -----------------------------------------------------------------
 
 _RULES = (
-    ".name{font-size:13px;font-weight:600}"
+    ".name{font-size:13px;font-weight:600}.quiet text{fill:var(--muted)}"
     ".grid{stroke:var(--line)}.axis{stroke:var(--muted);stroke-opacity:.6}"
-    ".steps{fill:none;stroke:var(--train);stroke-opacity:.5}"
-    ".train{fill:none;stroke:var(--train);stroke-width:1.75;stroke-linejoin:round}"
-    ".valid{fill:none;stroke:var(--valid);stroke-width:1.75;stroke-linejoin:round;"
-    "stroke-dasharray:5 4}"
+    ".steps,.train,.valid,.past,.best{fill:none;stroke:var(--train);"
+    "stroke-linejoin:round}"
+    ".steps{stroke-opacity:.5}.train,.valid{stroke-width:1.75}"
+    ".valid{stroke:var(--valid);stroke-dasharray:5 4}"
+    ".past{stroke:var(--muted);stroke-opacity:.45}.late{stroke-dasharray:3 3}"
     ".dot{fill:var(--train)}"
     ".ring{fill:var(--back);stroke:var(--valid);stroke-width:1.5}"
-    ".best{fill:none;stroke:var(--text);stroke-width:1.25}"
+    ".best{stroke:var(--text);stroke-width:1.25}"
+    ".mark{stroke:var(--muted);fill:var(--muted)}"
+    ".alarm{stroke:var(--bad);fill:var(--bad)}"
 )
 _WIDTH, _HEIGHT = 384, 240
 _BUCKETS = 160  # parts of a long line, each drawn by its least and greatest value
+_POINTS = 200  # parts of the lines of one run, all its pictures together
+_CELLS = 300  # of a table that is folded away
+_PICTURES = 6  # at most, of one run
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 368, 58, 196
 
 
@@ -324,28 +358,49 @@ class _Axes:
         return _BOTTOM - (values - low) / (high - low) * (_BOTTOM - _TOP)
 
 
+def pictured(curves: Curves) -> tuple[str, ...]:
+    """The metrics that a saved notebook shows as pictures; others are in the table."""
+    return curves.plans[:_PICTURES]
+
+
 def curve(curves: Curves, name: str, note: str = "") -> str:
     """One metric's curves as an SVG picture, training and validation together."""
     train, valid = curves.epochs[name], curves.epochs[f"val_{name}"]
-    running, step = curves.steps[name], curves.steps["step"]
-    shown = thin(running, _BUCKETS)
+    step, running = curves.running(name)
+    buckets = max(16, min(_BUCKETS, _POINTS // max(1, len(pictured(curves)))))
+    shown = thin(running, buckets)
     marked = [*train, *valid, *running[-1:]]
-    axes = _Axes(curves.span, limits(marked, running[shown]))
-    reset = curves.restarts(step[shown])
+    known = bool(curves.steps_per_epoch)
+    past = [
+        (part, *(a[thin(one.lines[part][1], buckets // 4)] for a in one.lines[part]))
+        for one in curves.earlier
+        for part in (name, f"val_{name}")
+        if known and part in one.lines
+    ]
+    seen = [y[x <= curves.span[1]] for _, x, y in past]
+    axes = _Axes(curves.span, limits(marked, np.concatenate([running[shown], *seen])))
+    reset = curves.restarts(step[shown] if name in curves.steps.names else step[:0])
     step_x = np.insert(axes.x(curves.step_to_x(step[shown])), reset, np.nan)
     step_y = np.insert(axes.y(running[shown]), reset, np.nan)
-    lines = [svg.tag("path", class_="steps", d=svg.path(step_x, step_y))]
-    dots = []
-    for values, line, dot, radius in (
-        (train, "train", "dot", 2.5),
-        (valid, "valid", "ring", 2.75),
-    ):
-        rows = thin(values, _BUCKETS)
+    lines = [
+        svg.tag(
+            "path",
+            class_="past late" if part.startswith("val_") else "past",
+            d=svg.path(axes.x(x), axes.y(y)),
+        )
+        for part, x, y in past
+    ]
+    lines.append(svg.tag("path", class_="steps", d=svg.path(step_x, step_y)))
+    dots = [_sign(sign, axes, curves) for sign in curves.signs]
+    ends = ("start", "mid", "end")
+    for values, line, dot in ((train, "train", "dot"), (valid, "valid", "ring")):
+        rows = thin(values, buckets)
         xs, ys = axes.x(curves.epoch_at(rows)), axes.y(values[rows])
-        if len(rows):
-            lines.append(svg.tag("path", class_=line, d=svg.path(xs, ys)))
-        if len(values) < (_RIGHT - _LEFT) / 7:
-            dots += [_circle(dot, x, y, radius) for x, y in zip(xs, ys, strict=True)]
+        if not len(rows):
+            continue
+        few = len(values) < (_RIGHT - _LEFT) / 7
+        dotted = {f"marker_{end}": f"url(#{dot})" for end in ends} if few else {}
+        dots.append(svg.tag("path", class_=line, d=svg.path(xs, ys), **dotted))
     best = curves.best(name)
     if best is not None and len(curves.epochs) > 1:
         at = axes.y(curves.judged(name))[best]
@@ -356,6 +411,7 @@ def curve(curves: Curves, name: str, note: str = "") -> str:
         _WIDTH,
         _HEIGHT,
         svg.tag("clipPath", window, id="in"),
+        *(_marker(dot, radius) for dot, radius in (("dot", 2.5), ("ring", 2.75))),
         *_grid(axes, "epoch" if curves.steps_per_epoch else "step"),
         svg.tag("g", *lines, clip_path="url(#in)"),
         *dots,
@@ -371,6 +427,24 @@ def _circle(kind: str, x: Any, y: Any, radius: float) -> str:
     return svg.tag("circle", class_=kind, cx=float(x), cy=float(y), r=radius)
 
 
+def _marker(kind: str, radius: float) -> str:
+    """The little circle at each epoch, written once for all of them."""
+    size = {"markerWidth": 8, "markerHeight": 8, "refX": 4, "refY": 4}
+    units = {"markerUnits": "userSpaceOnUse"}
+    return svg.tag("marker", _circle(kind, 4, 4, radius), id=kind, **size, **units)
+
+
+def _sign(sign: Sign, axes: _Axes, curves: Curves) -> str:
+    """A hairline where something happened: a flag for a mark, a triangle for alarms."""
+    x = float(axes.x(curves.step_to_x(np.array(sign.step))))
+    if not _LEFT <= x <= _RIGHT:
+        return ""
+    head = "v-7h8l-2.5,3.5l2.5,3.5z" if sign.kind == "mark" else "l-4,-7h8z"
+    line = svg.tag("path", d=f"M{x:.1f},{_BOTTOM}V{_TOP}", stroke_dasharray="2 3")
+    flag = svg.tag("path", d=f"M{x:.1f},{_TOP}{head}", stroke="none")
+    return svg.tag("g", line, flag, class_=sign.kind)
+
+
 def describe(curves: Curves, name: str) -> str:
     """A metric's curves in words, for whoever cannot see them.
 
@@ -379,7 +453,7 @@ def describe(curves: Curves, name: str) -> str:
     """
     train, valid = curves.epochs[name], curves.epochs[f"val_{name}"]
     if not len(train):
-        running = curves.steps[name]
+        _, running = curves.running(name)
         return f"{name}: {number(running[-1]) if len(running) else 'no values yet'}"
     parts = [f"{name}: train {number(train[-1])}"]
     if len(valid):
@@ -395,9 +469,9 @@ def describe(curves: Curves, name: str) -> str:
 def _head(curves: Curves, name: str, note: str) -> list[str]:
     """Title, the last values with their line samples, and a quiet note."""
     train, valid = curves.epochs[name], curves.epochs[f"val_{name}"]
-    running = curves.steps[name]
+    _, running = curves.running(name)
     latest = train[-1] if len(train) else running[-1] if len(running) else None
-    out = [svg.tag("text", svg.text(name), class_="name", x=14, y=22)]
+    out = [svg.tag("text", svg.text(_title(name)), class_="name", x=14, y=22)]
     best = curves.best(name)
     if best is not None:
         value = number(curves.judged(name)[best])
@@ -415,54 +489,84 @@ def _head(curves: Curves, name: str, note: str) -> list[str]:
             _circle(mark, left + 11, 38, 2.6),
             svg.tag("text", f"{word} ", shown, class_="muted", x=left + 28, y=42),
         ]
+    past = [one.name for one in curves.earlier if name in one.lines]
+    if past:
+        names = ", ".join(past)
+        words = f"behind: {names}" if len(names) < 28 else "behind: earlier runs"
+        at = {"x": 14, "y": _HEIGHT - 7}
+        out.append(svg.tag("text", svg.text(words), class_="muted", **at))
     if note:
         corner = {"x": _RIGHT, "y": _HEIGHT - 7}
         out.append(svg.tag("text", svg.text(note), class_="muted end", **corner))
     return out
 
 
+def _title(name: str) -> str:
+    """A metric's name; what is no metric of the user's reads as words."""
+    return "gradient norm" if name == "gradient_norm" else name
+
+
 def _grid(axes: _Axes, unit: str) -> list[str]:
     """Axes: hairlines for values, short marks for epochs."""
-    out = []
     rows = ticks(*axes.ys, wanted=4)
-    for mark, at in zip(rows, axes.y(np.array(rows)).tolist(), strict=True):
-        line = {"x1": _LEFT, "x2": _RIGHT, "y1": at, "y2": at}
-        words = {"x": _LEFT - 8, "y": at + 3.5}
-        out += [
-            svg.tag("line", class_="grid", **line),
-            svg.tag("text", tick_label(mark), class_="muted end", **words),
-        ]
-    line = {"x1": _LEFT, "x2": _RIGHT, "y1": _BOTTOM, "y2": _BOTTOM}
-    out.append(svg.tag("line", class_="axis", **line))
     whole = 0 if axes.xs[1] - axes.xs[0] < 1 else 1
     columns = ticks(*axes.xs, wanted=6, least=whole)
-    for mark, at in zip(columns, axes.x(np.array(columns)).tolist(), strict=True):
-        line = {"x1": at, "x2": at, "y1": _BOTTOM, "y2": _BOTTOM + 4}
-        words = {"x": at, "y": _BOTTOM + 17}
-        out += [
-            svg.tag("line", class_="axis", **line),
-            svg.tag("text", tick_label(mark), class_="muted mid", **words),
-        ]
-    words = {"x": _LEFT - 8, "y": _BOTTOM + 17}
-    out.append(svg.tag("text", unit, class_="muted end", **words))
+    downs = axes.y(np.array(rows)).tolist()
+    acrosses = axes.x(np.array(columns)).tolist()
+    out = [
+        svg.tag("path", class_=kind, d=d)
+        for kind, d in (
+            ("grid", "".join(f"M{_LEFT},{at:.1f}H{_RIGHT}" for at in downs)),
+            ("axis", f"M{_LEFT},{_BOTTOM}H{_RIGHT}"),
+            ("axis", "".join(f"M{at:.1f},{_BOTTOM}v4" for at in acrosses)),
+        )
+    ]
+    sides = [
+        (tick_label(mark), _LEFT - 8, at + 3.5)
+        for mark, at in zip(rows, downs, strict=True)
+    ]
+    sides.append((unit, _LEFT - 8, _BOTTOM + 17))
+    below = [
+        (tick_label(mark), at, _BOTTOM + 17)
+        for mark, at in zip(columns, acrosses, strict=True)
+    ]
+    for where, words in (("end", sides), ("mid", below)):
+        texts = (svg.tag("text", text, x=x, y=y) for text, x, y in words)
+        out.append(svg.tag("g", *texts, class_=f"quiet {where}"))
     return out
 
 
 def epoch_table(curves: Curves, most: int = 12) -> str:
-    """Values by epoch as an HTML table; the middle of a long run folds away."""
-    names = curves.epochs.names
-    if not len(curves.epochs):
+    """Values by epoch as an HTML table; of a long run some epochs, folded away.
+
+    A saved notebook keeps it, so it stays small however long the run.
+    """
+    names, done = curves.epochs.names, len(curves.epochs)
+    if not done:
         return ""
-    rows = [
-        [curves.epoch_at(i), *(number(v) for v in row)]
-        for i, row in enumerate(curves.epochs.values)
-    ]
-    head = ["epoch", *names]
-    if len(rows) <= most:
-        return svg.table(head, rows)
-    whole = svg.tag(
-        "details",
-        svg.tag("summary", f"All {len(rows)} epochs"),
-        svg.table(head, rows),
+    if done <= most:
+        return _table(curves, range(done))
+    count = min(done, max(most, _CELLS // len(names)))
+    places = np.unique(np.linspace(0, done - 1, count).round().astype(int)).tolist()
+    words = f"All {done} epochs" if count == done else f"{count} of {done} epochs"
+    last = [0, *range(done - 5, done)]
+    whole = svg.tag("details", svg.tag("summary", words), _table(curves, places))
+    return _table(curves, last) + whole
+
+
+def _table(curves: Curves, rows: Iterable[int]) -> str:
+    """Some rows of the epochs, in as few letters as a table takes."""
+    head = ["epoch", *curves.epochs.names]
+    top = "".join(svg.tag("th", svg.text(name), scope="col") for name in head)
+    body = (
+        svg.tag("th", str(curves.epoch_at(row)))
+        + "".join(f"<td>{number(float(v))}</td>" for v in curves.epochs.values[row])
+        for row in rows
     )
-    return svg.table(head, [*rows[:1], *rows[-5:]]) + whole
+    return svg.tag(
+        "table",
+        svg.tag("thead", svg.tag("tr", top)),
+        svg.tag("tbody", *(svg.tag("tr", row) for row in body)),
+        style="text-align:right;border-spacing:12px 2px;"
+        "font-variant-numeric:tabular-nums",
+    )

@@ -15,9 +15,18 @@ from IPython.core.completer import (
     context_matcher,
 )
 
-from kerasnb import activations, initializers, losses, metrics, models, optimizers
+from kerasnb import (
+    activations,
+    initializers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    runs,
+)
 from kerasnb.core.configurable import Catalog, constructor_signature
 from kerasnb.core.variable import Variable
+from kerasnb.export.model import FORMATS
 from kerasnb.layers.layer import Layer
 from kerasnb.notebook.kmodel import LAYERS
 
@@ -115,6 +124,12 @@ def _values(what: str, words: list[str], names: dict[str, Any]) -> Iterable[Matc
         return _named(
             ("float32", "bfloat16", "mixed_bfloat16", "mixed_float16"), "param"
         )
+    if what == "to":
+        return _named(FORMATS, "param")
+    if what == "compare":
+        return _named((run.name for run in runs.session), "instance")
+    if what == "sort":
+        return _named((*runs.compare().curves, "time", "epochs", "name"), "param")
     if what == "verbose":
         return _named(("auto", "0", "1", "2"), "param")
     if what in ("input", "target", "data", "x", "y", "validation", "on"):
@@ -165,6 +180,10 @@ def _in_body(before: str, whole: str, names: dict[str, Any]) -> tuple[str, list[
         return "", []
     found: list[Match] = []
     cls = names.get(call, LAYERS.get(call))
+    argument = re.search(r"(\w+)\s*=\s*\w*$", text)
+    values = _values_for(cls, argument[1]) if call and argument else []
+    if values and not fragment:
+        return fragment, _named(values, "param")
     if python_inspect.isclass(cls) and issubclass(cls, Layer):
         found += _named((f"{name}=" for name in _arguments(cls)), "param")
     elif call == "Input":
@@ -179,7 +198,9 @@ def _in_body(before: str, whole: str, names: dict[str, Any]) -> tuple[str, list[
         found += _named(_public(names), "instance")
         found += _named(keyword.kwlist, "keyword")
         found += _named((n for n in dir(builtins) if n[0] != "_"), "function")
-    return _starting(fragment, found)
+    # A text is found without its quotes too, and brings them along.
+    texts = [v for v in values if v.strip('"').startswith(fragment.lower())]
+    return fragment, _named(texts, "param") + _starting(fragment, found)[1]
 
 
 def _open_call(text: str) -> tuple[str, str]:
@@ -207,6 +228,17 @@ def _arguments(cls: type) -> list[str]:
     return list(dict.fromkeys([*own, *_LAYER_ARGUMENTS]))
 
 
+def _values_for(cls: Any, argument: str) -> list[str]:
+    """What may stand behind `argument=`, texts in quotes; nothing for the most."""
+    if texts := _texts_for(argument):
+        return [f'"{text}"' for text in texts]
+    if python_inspect.isclass(cls) and issubclass(cls, Layer):
+        parameter = constructor_signature(cls).parameters.get(argument)
+        if parameter is not None and isinstance(parameter.default, bool):
+            return [str(not parameter.default), str(parameter.default)]
+    return []
+
+
 def _texts_for(argument: str) -> list[str]:
     """The texts that an argument of a layer takes."""
     if argument == "padding":
@@ -214,7 +246,8 @@ def _texts_for(argument: str) -> list[str]:
     if argument == "data_format":
         return ["channels_last", "channels_first"]
     if argument.endswith("activation"):
-        return short_names(activations)
+        usual = ("relu", "gelu", "sigmoid", "softmax", "tanh")
+        return [*dict.fromkeys((*usual, *short_names(activations)))]
     if argument.endswith("_initializer"):
         return short_names(initializers)
     return []

@@ -12,6 +12,7 @@ from kerasnb.cluster import Cluster
 from kerasnb.core import frontend
 from kerasnb.core.naming import to_snake_case
 from kerasnb.core.variable import Variable
+from kerasnb.export import Export
 from kerasnb.layers.layer import Layer
 from kerasnb.models.code import arguments_of
 from kerasnb.notebook import (
@@ -19,6 +20,7 @@ from kerasnb.notebook import (
     cells,
     charts,
     engines,
+    kruns,
     panel,
     rasters,
     records,
@@ -78,6 +80,11 @@ class Picture:
         live: Callable[[], Any] | None = None,
     ):
         self.text, self.still, self.live = text, still, live
+
+
+def _facts(title: str, facts: Any) -> Picture:
+    shown = Facts(title, facts)
+    return Picture(shown.text, shown.still)
 
 
 def _heading(name: str, words: str) -> str:
@@ -241,7 +248,7 @@ def _history(history: Any) -> Picture:
             return svg.tag("p", svg.text(text()))
         drawn = (
             svg.image(charts.curve(curves, name), charts.describe(curves, name))
-            for name in curves.plans
+            for name in charts.pictured(curves)
         )
         head = _heading("History", words)
         table = charts.epoch_table(curves)
@@ -256,8 +263,12 @@ HANDLERS: list[tuple[type, Callable[[Any], Picture]]] = [
     (Variable, _variable),
     (callbacks.History, _history),
     (Record, lambda record: Picture(*records.picture_of_record(record))),
-    (Runs, lambda runs: Picture(*records.picture_of_runs(runs))),
-    (Comparison, lambda found: Picture(*records.picture_of_comparison(found))),
+    (Runs, lambda runs: Picture(*records.picture_of_runs(runs), kruns.live(runs))),
+    (
+        Comparison,
+        lambda runs: Picture(*records.picture_of_comparison(runs), kruns.live(runs)),
+    ),
+    (Export, lambda made: _facts(f"{made.name}, exported", made.facts)),
     (Study, lambda study: Picture(*tuning.picture_of_study(study))),
     (Cluster, lambda cluster: Picture(*engines.picture_of_cluster(cluster))),
 ]

@@ -216,9 +216,37 @@ export function path(xs, ys) {
   return out;
 }
 
-/** A table of rows that only grows, held as one typed column per name. */
+/**
+ * A series as its trend: each value drawn towards those before it, about `window` of
+ * them. Gaps (NaN) stay gaps and are passed over.
+ * @param {ArrayLike<number>} y
+ * @param {number} window
+ * @returns {Float32Array}
+ */
+export function smooth(y, window) {
+  const keep = 1 - 2 / (window + 1);
+  const out = new Float32Array(y.length);
+  let [sum, weight] = [0, 0];
+  for (let i = 0; i < y.length; i++) {
+    if (!Number.isFinite(y[i])) {
+      out[i] = NaN;
+      continue;
+    }
+    sum = keep * sum + y[i];
+    weight = keep * weight + 1;
+    out[i] = sum / weight;
+  }
+  return out;
+}
+
+/**
+ * A table of rows that only grows, held as one typed column per name. Beyond `limit`
+ * rows it is thinned in place, spikes kept.
+ */
 export class Columns {
-  constructor() {
+  /** @param {number} [limit] */
+  constructor(limit = Infinity) {
+    this.limit = limit;
     /** @type {string[]} */
     this.names = [];
     this.length = 0;
@@ -226,21 +254,20 @@ export class Columns {
     this.data = new Map();
   }
 
-  /**
-   * Put the rows of `values` (row after row) from row `at` on; anything after goes.
-   * @param {string[]} names
-   * @param {number} at
-   * @param {Float32Array} values
-   */
-  put(names, at, values) {
-    if (names.join("\n") !== this.names.join("\n")) {
-      this.names = names;
-      this.data = new Map(names.map((name) => [name, new Float32Array(256)]));
-    }
-    const width = names.length;
+  /** Be empty, with these columns. @param {string[]} names */
+  begin(names) {
+    this.names = names;
+    this.length = 0;
+    this.data = new Map(names.map((name) => [name, new Float32Array(256)]));
+  }
+
+  /** Append rows, given one after the other. @param {Float32Array} values */
+  append(values) {
+    const width = this.names.length;
     const rows = width ? values.length / width : 0;
-    this.length = at + rows;
-    names.forEach((name, c) => {
+    const at = this.length;
+    this.length += rows;
+    this.names.forEach((name, c) => {
       let column = /** @type {Float32Array} */ (this.data.get(name));
       if (column.length < this.length) {
         const grown = new Float32Array(Math.max(this.length, 2 * column.length));
@@ -249,6 +276,16 @@ export class Columns {
       }
       for (let r = 0; r < rows; r++) column[at + r] = values[r * width + c];
     });
+    if (this.length > this.limit) this.thin();
+  }
+
+  /** Half as many rows, in which all columns keep their spikes. */
+  thin() {
+    const buckets = Math.floor(this.limit / (4 * this.names.length));
+    const kept = new Set(this.names.flatMap((name) => thin(this.get(name), buckets)));
+    const rows = [...kept].sort((a, b) => a - b);
+    for (const column of this.data.values()) rows.forEach((row, i) => (column[i] = column[row]));
+    this.length = rows.length;
   }
 
   /**
@@ -379,6 +416,10 @@ const ICONS = {
   resume: "M5 3l8 5-8 5z",
   finish: "M3 3l6 5-6 5zM10.5 3h2v10h-2z",
   stop: "M4 4h8v8H4z",
+  step: "M3 3h2v10H3zM7 3l6 5-6 5z",
+  mark: "M3.5 2H5v12H3.5zM5 2.5h8l-2.5 3L13 8.5H5z",
+  back: "M7 1.5L2 5.5 7 9.5V6.9c3.2 0 5.2 1.3 6.5 5.6C13.5 7.5 11.5 4.3 7 4.1z",
+  alarm: "M8 1.5L15 14.5H1zM7.2 6v4.5h1.6V6zM7.2 11.7v1.5h1.6v-1.5z",
 };
 
 /**
@@ -396,6 +437,6 @@ export function icon(name) {
       height: 14,
       "aria-hidden": "true",
     },
-    s("path", { d: ICONS[name], fill: "currentColor" }),
+    s("path", { d: ICONS[name], fill: "currentColor", "fill-rule": "evenodd" }),
   );
 }

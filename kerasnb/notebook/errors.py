@@ -1,6 +1,11 @@
 """Errors that a notebook shows as words, without the frames they came through."""
 
+import re
 import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from kerasnb.core import settings
 
@@ -17,8 +22,7 @@ class NotebookError(Exception):
         """What IPython shows: a list of lines."""
         if settings.tracebacks() == "full":
             return "".join(traceback.format_exception(self)).splitlines()
-        first, *rest = str(self).splitlines() or [""]
-        return [f"{_BOLD}{first}{_PLAIN}", *rest]
+        return _with_bold_head(str(self))
 
 
 class KModelError(NotebookError):
@@ -33,7 +37,50 @@ class KModelError(NotebookError):
     ):
         self.name, self.line, self.text = name, line, text
         self.sentence, self.hint = sentence, hint
-        place = f"%%kmodel {name}"
-        if line is not None:
-            place += f", line {line}:  {text}".rstrip()
-        super().__init__("\n".join(part for part in (place, sentence, hint) if part))
+        super().__init__(in_words(name, line, text, sentence, hint))
+
+
+class KModelWarning(UserWarning):
+    """What a model cell does in vain: it runs, but hardly does what was meant.
+
+    A notebook shows it as it shows an error, by `words`.
+    """
+
+    def __init__(self, name: str, line: int, text: str, sentence: str, hint: str):
+        self.words = in_words(name, line, text, sentence, hint)
+        super().__init__(f"{sentence} {hint}")
+
+
+def in_words(name: str, line: int | None, text: str, sentence: str, hint: str) -> str:
+    """Where, what, and the likely mend, each on a line."""
+    place = f"%%kmodel {name}"
+    if line is not None:
+        place += f", line {line}:  {text}".rstrip()
+    return "\n".join(part for part in (place, sentence, hint) if part)
+
+
+@contextmanager
+def warnings_in_words() -> Iterator[None]:
+    """Show warnings about a cell like errors, without file names, while this is open.
+
+    Filters of warnings have their say as ever: an ignored one is not shown.
+    """
+    before = warnings.formatwarning
+
+    def shown(message: Any, *where: Any, **line: Any) -> str:
+        if not isinstance(message, KModelWarning):
+            return before(message, *where, **line)
+        return "\n".join(_with_bold_head(message.words)) + "\n"
+
+    warnings.formatwarning = shown
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+def _with_bold_head(words: str) -> list[str]:
+    first, *rest = words.splitlines() or [""]
+    # Of `%kfit: a long sentence` the magic alone; a line of a cell as it is.
+    head = match[0] if (match := re.match(r"%\w+:", first)) else first
+    return [f"{_BOLD}{head}{_PLAIN}{first[len(head) :]}", *rest]

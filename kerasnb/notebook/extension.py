@@ -1,5 +1,6 @@
 """What `%load_ext kerasnb` does to a shell, and how it is undone."""
 
+import re
 from typing import Any
 
 from kerasnb import callbacks
@@ -22,6 +23,7 @@ def load(shell: Any) -> None:
     shell.Completer.custom_matchers.append(completer.make_matcher(shell))
     for kind in _DRAWN:
         _formatter(shell).for_type(kind, mimebundle)
+    shell.input_transformers_cleanup.insert(0, _with_body)
     tracebacks.install(shell)
     cells.watch(shell)
 
@@ -47,8 +49,23 @@ def unload(shell: Any) -> None:
     ]
     for kind in _DRAWN:
         _formatter(shell).pop(kind, None)
+    transformers = shell.input_transformers_cleanup
+    transformers[:] = [t for t in transformers if t is not _with_body]
     tracebacks.remove(shell)
     cells.unwatch(shell)
+
+
+def _with_body(lines: list[str]) -> list[str]:
+    """A `%%kmodel` cell of one line with an empty line below it.
+
+    Without one IPython answers in words of its own; so `%%kmodel --help` works too.
+    """
+    alone = len(lines) == 1 and re.match(r"%%kmodel(\s|$)", lines[0])
+    return [f"{lines[0].rstrip()}\n", "\n"] if alone else lines
+
+
+# Not asked whether a cell typed in a terminal is at its end: an empty line says so.
+_with_body.has_side_effects = True  # type: ignore[attr-defined]
 
 
 def _formatter(shell: Any) -> Any:

@@ -10,6 +10,7 @@ import ast
 import builtins
 import contextlib
 import inspect
+import io
 import linecache
 import re
 import types
@@ -24,9 +25,9 @@ from kerasnb.core.graph import KerasTensor, OpCall, leaves, map_structure, node_
 from kerasnb.layers.input_layer import InputLayer
 from kerasnb.layers.layer import Layer
 from kerasnb.notebook import hints, rewrite, specs
-from kerasnb.notebook.errors import KModelError
-from kerasnb.notebook.keep import keep_weights
-from kerasnb.random import set_random_seed
+from kerasnb.notebook.errors import KModelError, KModelWarning
+from kerasnb.notebook.keep import fresh_optimizer, keep_weights, note_rates
+from kerasnb.random import Generators, set_random_seed
 
 _FOREIGN = ("keras", "tf_keras", "tensorflow", "torch", "flax", "equinox")
 
@@ -54,8 +55,9 @@ def build_model(
     batch, or data (array, DataFrame, dataset), or a dict of these by name for several
     inputs. The model is compiled when an optimizer, a loss or metrics are given;
     `loss="auto"` looks at the last activation, and at `target` if there is one. `keep`
-    is an earlier model whose weights go to the layers that are unchanged. `header` is
-    the `%%kmodel` line, when there is one: line 1 in errors.
+    is an earlier model whose weights go to the layers that are unchanged, and whose
+    optimizer goes on; then `seed` is that of what is new, and shuffling and dropout go
+    on as well. `header` is the `%%kmodel` line, when there is one: line 1 in errors.
 
     A mistake in the lines raises a `KModelError`, which names the line.
 
@@ -68,10 +70,12 @@ def build_model(
     ((None, 1), 'mean_squared_error')
     """
     cell = Cell(source, {} if namespace is None else namespace, name, header)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as unless_new:
         stack.enter_context(naming.fresh_names())
         stack.enter_context(cell.blaming())
         if seed is not None:
+            # What fails, and what goes on, leaves the generators as they are.
+            unless_new.callback(Generators.now().restore)
             set_random_seed(seed)
         if dtype is not None:
             stack.enter_context(_dtype_policy(dtype))
@@ -82,7 +86,10 @@ def build_model(
             _compile(model, optimizer, learning_rate, loss, target, metrics, jit)
         elif learning_rate is not None:
             raise ValueError("A learning rate needs an optimizer to use it; name one.")
+        note_rates(model)
         model._kept = None if keep is None else keep_weights(keep, model)
+        if model._kept is None or not model._kept.kept:
+            unless_new.pop_all()
     return model
 
 
@@ -105,7 +112,7 @@ def _compile(
         loss = chosen[0] if len(chosen) == 1 else chosen
     arguments: dict[str, Any] = {"loss": loss, "metrics": list(metrics) or None}
     if optimizer is not None:
-        arguments["optimizer"] = optimizer
+        arguments["optimizer"] = fresh_optimizer(optimizer)
     if jit is not None:
         arguments["jit_compile"] = jit
     model.compile(**arguments)
@@ -131,7 +138,9 @@ class Cell:
         self, source: str, namespace: Mapping[str, Any], name: str, header: str | None
     ):
         self.name = name
-        self.lines = [*([] if header is None else [header]), *source.splitlines()]
+        # As Python counts them: `splitlines` would see the end of a line in "\x0c" too.
+        lines = io.StringIO(source, newline=None).read().removesuffix("\n").split("\n")
+        self.lines = [*([] if header is None else [header]), *lines]
         # Under the header the first line of the body is line 2, as the editor counts.
         self.source = source if header is None else "\n" + source
         self.filename = f"<%%kmodel {name}>"
@@ -148,6 +157,7 @@ class Cell:
         self.inputs: dict[str, KerasTensor] = {}
         self._statements: list[ast.stmt] = []
         self._waiting: list[Any] = []
+        self._told: dict[Any, Any] = {}  # Warnings, each once for a line.
         self._running = False
         # The line of what is neither a line of the body nor the model as a whole.
         self._to_blame: int | None = None if header is None else 1
@@ -199,14 +209,19 @@ class Cell:
 
     def run(self) -> None:
         """Execute the lines."""
-        text = "\n".join(self.lines) + "\n"
-        entry = (len(text), None, text.splitlines(keepends=True), self.filename)
+        text = [f"{line}\n" for line in self.lines]
+        entry = (sum(map(len, text)), None, text, self.filename)
         linecache.cache[self.filename] = entry  # For tracebacks and the debugger.
         self._statements = [
             node
             for node in ast.walk(ast.parse(self.source, self.filename))
             if isinstance(node, ast.stmt)
         ]
+        if not self._statements:
+            raise Mistake(
+                "The cell is empty.",
+                "Write layers in it, each on a line of its own, as in Dense(10).",
+            )
         code = compile(
             rewrite.rewrite(self.source, self.filename), self.filename, "exec"
         )
@@ -227,11 +242,7 @@ class Cell:
             if is_call and isinstance(value._keras_history[0], OpCall):
                 what = value._keras_history[0].fn.__name__
                 line = _line_in(self.filename)
-                self._warn(
-                    f"Nothing uses what {what} on line {line} made; x = ... would go "
-                    "on with it.",
-                    line,
-                )
+                self._warn(line, f"Nothing uses what {what} made here.", _GO_ON)
             return False
         self._waiting = _layers_in(value)
         return bool(self._waiting)
@@ -271,7 +282,24 @@ class Cell:
             operation = tensor._keras_history[0]
             if operation not in self.called:
                 self.called[operation] = line
+                self._check_shape(operation, tensor)
                 waiting.extend(node_of(tensor).input_tensors)
+
+    def _check_shape(self, layer: Any, output: KerasTensor) -> None:
+        """A first layer that says the shape of its input must say the right one."""
+        said = getattr(layer, "_input_shape_argument", None)
+        inputs = node_of(output).input_tensors
+        if said is None or not all(node_of(x).is_input for x in inputs):
+            return
+        for x in inputs:
+            pairs = zip(said, x.shape[1:], strict=False)
+            same = len(said) == len(x.shape) - 1
+            if not same or any(None not in (a, b) and a != b for a, b in pairs):
+                raise Mistake(
+                    f"{type(layer).__name__} has input_shape={said}, but its input has "
+                    f"the shape {x.shape}, the batch first.",
+                    "Leave input_shape out: the layer goes by its input.",
+                )
 
     # --- After ------------------------------------------------------------------------
 
@@ -328,7 +356,11 @@ class Cell:
         kept = {id(tensor) for tensor in found}
         for name, tensor in self.inputs.items():
             if id(tensor) not in kept:
-                self._warn(f"Nothing uses the input `{name}`.", self._to_blame or 1)
+                self._warn(
+                    self._to_blame or 1,
+                    f"Nothing uses the input `{name}`.",
+                    f"Call a layer on it, as in Dense(10)({name}), or leave it out.",
+                )
         wasted = {
             line: type(operation).__name__
             for operation, line in self.called.items()
@@ -337,15 +369,25 @@ class Cell:
         }
         if wasted:
             what = " and ".join(dict.fromkeys(wasted.values()))
-            places = ", ".join(map(str, wasted))
+            *more, last = sorted(wasted)
+            where = f"on lines {', '.join(map(str, more))} and {last}"
             self._warn(
-                f"Nothing uses what {what} on line{'s' * (len(wasted) > 1)} {places} "
-                "made, so it is no part of the model; x = ... would go on with it.",
-                max(wasted),
+                last,
+                f"Nothing uses what {what} made {where if more else 'here'}, so it is "
+                "no part of the model.",
+                _GO_ON,
             )
 
-    def _warn(self, words: str, line: int) -> None:
-        warnings.warn_explicit(words, UserWarning, self.filename, line)
+    def _warn(self, line: int, sentence: str, hint: str) -> None:
+        text = self.statement(line)
+        told = KModelWarning(self.name, line, text, sentence, hint)
+        warnings.warn_explicit(
+            told,
+            None,
+            self.filename,
+            line,
+            registry=self._told,
+        )
 
     def _nothing_called(self, what: str) -> "Mistake":
         """Why the model would be nothing but its input."""
@@ -585,6 +627,7 @@ LAYERS: dict[str, Callable] = {
 
 
 _SHELLS = ("In", "Out", "exit", "quit", "open", "get_ipython")
+_GO_ON = "x = ... would go on with it; leave the line out if it is not needed."
 _RETURN = "The function gave nothing back; end it with `return x`."
 
 

@@ -1,5 +1,6 @@
 """The magics: each reads its line, calls one public function and shows the result."""
 
+import contextlib
 import copy
 from typing import Any
 
@@ -14,9 +15,12 @@ from IPython.core.magic import (
 from IPython.core.magic_arguments import argument, magic_arguments
 from IPython.display import display
 
-from kerasnb import callbacks, config, losses, metrics, optimizers
+from kerasnb import callbacks, config, losses, metrics, optimizers, runs
+from kerasnb.core import frontend
 from kerasnb.models.code import to_code
+from kerasnb.notebook import ahead
 from kerasnb.notebook.display import Facts
+from kerasnb.notebook.errors import warnings_in_words
 from kerasnb.notebook.inspect import inspect
 from kerasnb.notebook.kmodel import build_model
 from kerasnb.notebook.mistakes import mistakes
@@ -27,6 +31,7 @@ from kerasnb.notebook.options import (
     help_option,
     parse,
     short_errors,
+    split_at_commas,
 )
 
 
@@ -72,6 +77,7 @@ class KerasMagics(Magics):
     @argument("-q", "--quiet", action="store_true", help="do not show the model")
     @argument("--code", action="store_true", help="show it as a Keras script instead")
     @line_cell_magic
+    @warnings_in_words()
     def kmodel(self, line: str, cell: str | None = None) -> None:
         """Define a model: each line that is just a layer means `x = layer(x)`.
 
@@ -101,8 +107,10 @@ class KerasMagics(Magics):
             outputs = {"price": Dense(1)(x), "kind": Dense(3)(x)}
 
         A value may be Python in {braces}: --optimizer {Adam(0.01, beta_1=0.8)}. To try
-        a change without losing what is trained: --keep. `%config KerasNB` sets what is
-        not said. In Python: kerasnb.notebook.build_model("Dense(10)", input=(4,)).
+        a change without losing what is trained: --keep. While you look at the model,
+        training on `x_train` and `y_train` (or --target) is compiled behind the page.
+        `%config KerasNB` sets what is not said. In Python:
+        kerasnb.notebook.build_model("Dense(10)", input=(4,)).
         """
         args = self._arguments(self.kmodel, line)
         if args is None:
@@ -111,16 +119,18 @@ class KerasMagics(Magics):
             raise UsageError(_NOT_A_LINE)
         read = Reader(self.shell.user_ns, "%%kmodel")
         old = read.new_model(args.name)
+        data = read.inputs(args.input)
+        target = None if args.target is None else read.expression(args.target)
         model = build_model(
             cell,
             self.shell.user_ns,
             name=args.name,
-            input=read.inputs(args.input),
+            input=data,
             dtype=read.name(args.dtype),
             optimizer=read.name(args.optimizer, optimizers, optimizers.schedules),
             learning_rate=read.rate(args.learning_rate, optimizers.schedules),
             loss=read.name(args.loss, losses),
-            target=None if args.target is None else read.expression(args.target),
+            target=target,
             metrics=read.names_or_values(args.metrics, metrics),
             seed=read.number(args.seed, int),
             jit=args.jit,
@@ -134,6 +144,10 @@ class KerasMagics(Magics):
             print(to_code(model))
         elif not args.quiet:
             display(model)
+        if self.defaults.compile_ahead and frontend.in_notebook():
+            if target is None:
+                target = ahead.target_of(args.input, self.shell.user_ns)
+            ahead.expect_fit(model, data, target, self.defaults.batch_size)
 
     @no_var_expand
     @magic_arguments("kfit")
@@ -155,6 +169,8 @@ class KerasMagics(Magics):
         "--callbacks", metavar="CALLBACKS", help="{a callback}, or a {list of them}"
     )
     @argument("--verbose", default="auto", help="auto, 0, 1 or 2")
+    @argument("--background", action="store_true", help="go on while other cells run")
+    @argument("--name", help="name of the run, here and in kerasnb.runs")
     @line_magic
     def kfit(self, line: str) -> None:
         """Train a model and watch it learn; the curves stay in MODEL.history.
@@ -162,9 +178,12 @@ class KerasMagics(Magics):
             %kfit digits x_train y_train --epochs 5 --validation x_test y_test
             %kfit digits x_train[:1000] y_train[:1000] --validation 0.2
             %kfit digits dataset --callbacks {[EarlyStopping(patience=3)]}
+            %kfit digits x_train y_train --epochs 50 --background --name long
 
         The kernel's stop button ends the training and keeps what is learned; once more
-        %kfit goes on from there. In Python: model.fit(x_train, y_train, epochs=5).
+        %kfit goes on from there. With --background other cells run meanwhile, and the
+        run gets the name NAME, or MODEL_run: long.pause(), long.stop(), long.wait().
+        In Python: model.fit(x_train, y_train, epochs=5, background=True).
         """
         args = self._arguments(self.kfit, line)
         if args is None:
@@ -173,16 +192,33 @@ class KerasMagics(Magics):
         model = read.model(args.model)
         validation = _validation(args.validation, read)
         rate = read.rate(args.learning_rate, optimizers.schedules)
+        name = args.name or f"{args.model}_run"
+        if args.background and read.new_model(name, "run") is not None:
+            raise UsageError(
+                f"%kfit: a run of this name would hide the model `{name}`; --name "
+                "gives it another one."
+            )
         with short_errors("%kfit"):
             if rate is not None:
                 model.optimizer.learning_rate = rate
-            model.fit(
-                *read.several(args.data),
-                epochs=read.number(args.epochs, int),
-                batch_size=read.number(args.batch_size, int),
-                callbacks=args.callbacks and read.expression(args.callbacks, callbacks),
-                verbose=int(args.verbose) if args.verbose.isdigit() else args.verbose,
-                **validation,
+            with runs.named(args.name) if args.name else contextlib.nullcontext():
+                made = model.fit(
+                    *read.several(args.data),
+                    epochs=read.number(args.epochs, int),
+                    batch_size=read.number(args.batch_size, int),
+                    callbacks=args.callbacks
+                    and read.expression(args.callbacks, callbacks),
+                    verbose=(
+                        int(args.verbose) if args.verbose.isdigit() else args.verbose
+                    ),
+                    background=args.background,
+                    **validation,
+                )
+        if args.background:
+            self.shell.user_ns[name] = made
+            print(
+                f"{name} trains `{args.model}` in the background; {name}.pause(), "
+                f"{name}.stop() and {name}.wait() steer it."
             )
 
     @no_var_expand
@@ -236,6 +272,85 @@ class KerasMagics(Magics):
         with short_errors("%kinspect"):
             display(inspect(model, x, layer=args.layer))
 
+    @no_var_expand
+    @magic_arguments("kruns")
+    @help_option
+    @argument(
+        "-c",
+        "--compare",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="these runs alone: their names, or places such as -1; all without",
+    )
+    @argument(
+        "--sort", metavar="NAME", help="best first, by val_loss, time, epochs or name"
+    )
+    @argument("--clear", action="store_true", help="forget all runs of this notebook")
+    @line_magic
+    def kruns(self, line: str) -> None:
+        """Show the runs of this notebook side by side: every `fit` is one.
+
+        The curves over one another, the results, and what differed in the code and in
+        the settings.
+
+            %kruns
+            %kruns --sort val_accuracy
+            %kruns --compare digits digits-2
+
+        A click on the head of a column sorts. The button in a row puts the weights of
+        that run's best epoch into the model; in Python that is
+        kerasnb.runs["digits-2"].load_best(). A run has the name of its model; another
+        one is given by `with kerasnb.runs.named("wide"): ...` around `fit`. In Python:
+        kerasnb.runs.compare("digits", "digits-2").sorted("val_accuracy").
+        """
+        args = self._arguments(self.kruns, line)
+        if args is None:
+            return
+        if args.clear:
+            count = len(runs.session)
+            runs.clear()
+            print(f"{count} run{'' if count == 1 else 's'} forgotten.")
+            return
+        read = Reader(self.shell.user_ns, "%kruns")
+        names = (part for text in args.compare for part in split_at_commas(text))
+        try:
+            found = runs.compare(*(_run(read.name(name)) for name in names))
+        except LookupError as error:
+            raise UsageError(f"%kruns: {error.args[0]}") from None
+        with short_errors("%kruns"):
+            display(found.sorted(args.sort) if args.sort else found)
+
+    @no_var_expand
+    @magic_arguments("kexport")
+    @help_option
+    @argument("model", help="name of a model")
+    @argument("path", help="the file to write: digits.stablehlo")
+    @argument("--to", metavar="FORMAT", help="stablehlo; by the ending of PATH without")
+    @argument(
+        "--batch", metavar="N", help="rows of each batch; any number where it can be"
+    )
+    @line_magic
+    def kexport(self, line: str) -> None:
+        """Write a model to a file that runs without it, and check the file.
+
+            %kexport digits digits.stablehlo
+            %kexport digits {folder / "digits.stablehlo"} --batch 8
+
+        The file holds the forward pass and the weights as StableHLO; any process with
+        JAX runs it: kerasnb.export.load("digits.stablehlo")(x). It is read back, and
+        has to give the answers of the model. In Python:
+        model.export("digits.stablehlo").
+        """
+        args = self._arguments(self.kexport, line)
+        if args is None:
+            return
+        read = Reader(self.shell.user_ns, "%kexport")
+        model, path = read.model(args.model), read.name(args.path)
+        batch = read.number(args.batch, int)
+        with short_errors("%kexport"):
+            display(model.export(path, format=args.to, batch=batch))
+
     @magic_arguments("kinfo")
     @help_option
     @line_magic
@@ -257,6 +372,13 @@ _NOT_A_LINE = (
     "%%kmodel, with two %, is the first line of a cell; the layers follow below it. "
     "%%kmodel --help lists its options."
 )
+
+
+def _run(name: Any) -> Any:
+    """The name of a run, or its place among them."""
+    if not isinstance(name, str) or name in runs.session:
+        return name
+    return int(name) if name.lstrip("-").isdigit() else name
 
 
 def _validation(texts: list[str], read: Reader) -> dict[str, Any]:

@@ -75,7 +75,18 @@ export function mount(model, make) {
     found.picture.moved?.();
   };
   const { fillers } = registry();
-  fillers.set(model.get("_twin"), place);
-  for (const twin of twinsIn(document.body)) fill(twin, new Map([[model.get("_twin"), place]]));
+  const name = model.get("_twin");
+  fillers.set(name, place);
+  for (const twin of twinsIn(document.body)) fill(twin, new Map([[name, place]]));
+  // The cell was run again: what is still on a page goes back to its still twin.
+  model.on("destroy", () => {
+    fillers.delete(name);
+    for (const { host } of made.splice(0)) {
+      for (const still of host.parentElement?.children ?? []) {
+        /** @type {HTMLElement} */ (still).style.display = "";
+      }
+      host.remove();
+    }
+  });
   return place;
 }

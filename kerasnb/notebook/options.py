@@ -13,7 +13,7 @@ from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
-from traitlets import Enum, Integer, Unicode, observe
+from traitlets import Bool, Enum, Integer, Unicode, default, observe
 from traitlets.config import Configurable
 
 from kerasnb import config, models
@@ -37,6 +37,9 @@ class KerasNB(Configurable):
     seed = Integer(None, allow_none=True, help="--seed of %%kmodel").tag(config=True)
     epochs = Integer(1, min=1, help="--epochs of %kfit").tag(config=True)
     batch_size = Integer(32, min=1, help="--batch-size of %kfit").tag(config=True)
+    compile_ahead = Bool(
+        True, help="whether %%kmodel has what fit needs compiled while nothing runs"
+    ).tag(config=True)
     display = Enum(
         ["auto", "widget", "html", "text", "none"],
         help="how models and runs show themselves",
@@ -44,6 +47,14 @@ class KerasNB(Configurable):
     tracebacks = Enum(["short", "full"], help="which frames errors show").tag(
         config=True
     )
+
+    @default("display")
+    def _display(self) -> str:
+        return config.display()
+
+    @default("tracebacks")
+    def _tracebacks(self) -> str:
+        return config.tracebacks()
 
     @observe("display", "tracebacks")
     def _set(self, change: Any) -> None:
@@ -345,14 +356,14 @@ class Reader:
             + (f' Did you mean "{near[0]}"?' if near else has)
         )
 
-    def new_model(self, name: str) -> Any:
+    def new_model(self, name: str, kind: str = "model") -> Any:
         """The model that has a name already, None if none; the name must be fit."""
         if not name.isidentifier() or keyword.iskeyword(name):
             other = re.sub(r"\W", "_", name)
             good = other.isidentifier() and not keyword.iskeyword(other)
             near = f' Did you mean "{other}"?' if good else ""
             raise UsageError(
-                f"{self.magic}: `{name}` cannot be the name of a model.{near}"
+                f"{self.magic}: `{name}` cannot be the name of a {kind}.{near}"
             )
         value, what = self.names.get(name), ""
         if name in LAYERS:
@@ -367,8 +378,8 @@ class Reader:
             what = f"your data `{name}`"
         if what:
             raise UsageError(
-                f"{self.magic}: a model of this name would hide {what}; choose another "
-                "name."
+                f"{self.magic}: a {kind} of this name would hide {what}; choose "
+                "another name."
             )
         return value if isinstance(value, models.Model) else None
 

@@ -6,8 +6,8 @@
  * at the browser's pace. Buttons are small messages with an id, so that a message
  * heard by two threads of the kernel is obeyed once.
  */
-import { bytes, clock, count, h, latest, newId, number, set, tickLabel, write } from "./draw.js";
-import { OVER, RunRecord } from "./record.js";
+import { bytes, clock, count, h, icon, latest, newId, number, s, set, write } from "./draw.js";
+import { RunRecord } from "./record.js";
 import { Chart } from "./chart.js";
 import { Controls } from "./controls.js";
 import { mount } from "./mount.js";
@@ -16,19 +16,24 @@ import { mount } from "./mount.js";
 
 /** @type {Object<string, string>} */
 const WORDS = {
+  queued: "Queued",
   running: "Training",
   paused: "Paused",
   finished: "Finished",
   stopped: "Stopped",
   interrupted: "Interrupted",
   failed: "Failed",
+  gone: "Kernel gone",
 };
+
+const GONE = new Set(["restarting", "autorestarting", "terminating", "dead"]);
+const LOST = "the kernel ended or was restarted; this is the last it told";
 
 /** The panel in one output: header, progress, facts, charts, table. */
 class Panel {
   /**
    * @param {RunRecord} record
-   * @param {(op: string) => void} send
+   * @param {import("./controls.js").Send} send
    */
   constructor(record, send) {
     this.record = record;
@@ -40,7 +45,7 @@ class Panel {
     this.status = h("span", { class: "knb-status" });
     this.controls = new Controls(send);
     this.result = h("span");
-    this.outcome = h("div", { class: "knb-outcome", hidden: true }, this.result);
+    this.outcome = h("div", { class: "knb-outcome", "data-off": true }, this.result);
     this.fill = h("div", { class: "knb-fill" });
     this.progress = h(
       "div",
@@ -56,21 +61,22 @@ class Panel {
     /** @type {Map<string, {label: HTMLElement, value: HTMLElement, root: HTMLElement}>} */
     this.tiles = new Map();
     this.facts = h("dl", { class: "knb-facts" });
-    for (const tile of [
-      "Epoch",
-      "Step",
-      "Samples / s",
-      "Time left",
-      "Learning rate",
-      "Device memory",
-    ]) {
+    const tiles = ["Epoch", "Step", "Samples / s", "Time left", "Gradient norm", "Device memory"];
+    for (const tile of tiles) {
       const label = h("dt", {}, tile);
       const value = h("dd", {}, "–");
       const root = h("div", {}, label, value);
       this.tiles.set(tile, { label, value, root });
       this.facts.append(root);
     }
+    this.facts.insertBefore(this.controls.rate.root, this.facts.children[4]);
+    this.alarms = new Alarms((kind) => send("silence", kind));
+    const past = s("svg", { class: "knb-past", width: 22, height: 10, "aria-hidden": "true" });
+    past.append(s("path", { d: "M0,5H22" }));
+    this.names = h("span");
+    this.behind = h("p", { class: "knb-behind", hidden: true }, past, this.names);
     this.grid = h("div", { class: "knb-charts" });
+    this.aside = h("div", { class: "knb-charts" });
     this.tableKey = "";
     this.tableBody = h("div", {
       class: "knb-scroll",
@@ -89,7 +95,6 @@ class Panel {
       role: "status",
       "aria-live": "polite",
     });
-    this.lastSpoken = { at: 0, text: "" };
     this.root = h(
       "section",
       { class: "knb knb-panel" },
@@ -97,16 +102,24 @@ class Panel {
         "header",
         { class: "knb-head" },
         h("div", { class: "knb-title" }, this.name, this.status, this.controls.note),
-        this.controls.root,
-        this.outcome,
+        h("div", { class: "knb-slot" }, this.controls.root, this.outcome),
       ),
       this.progress,
       this.facts,
       this.grid,
+      this.behind,
+      this.alarms.root,
+      h(
+        "details",
+        { class: "knb-more", toggle: () => this.measure() },
+        h("summary", {}, "Gradient norm"),
+        this.aside,
+      ),
       this.table,
       this.spoken,
     );
-    this.dirty = false;
+    /** What is to be drawn before the next frame. @type {"" | "cursor" | "all"} */
+    this.dirty = "";
     /** @type {HTMLElement | null} */
     this.focused = null;
     this.left = 0;
@@ -127,7 +140,7 @@ class Panel {
   /** Move everybody's cursor. @param {number | null} x @param {number} [reach] */
   point(x, reach = 0) {
     this.cursor = x === null ? null : { x, reach };
-    this.later();
+    this.later("cursor");
   }
 
   measure() {
@@ -147,50 +160,71 @@ class Panel {
     this.draw();
   }
 
-  /** Draw before the next frame, however many messages come until then. */
-  later() {
-    if (this.dirty) return;
-    this.dirty = true;
+  /** Draw before the next frame, however many messages come until then. @param {"cursor" | "all"} [what] */
+  later(what = "all") {
+    const waiting = this.dirty;
+    if (waiting !== "all") this.dirty = what;
+    if (waiting) return;
     requestAnimationFrame(() => {
-      this.dirty = false;
-      if (this.root.isConnected) this.draw();
+      const whole = this.dirty === "all";
+      this.dirty = "";
+      if (!this.root.isConnected) return;
+      if (whole) this.draw();
+      else for (const chart of this.charts.values()) chart.drawCursor();
     });
   }
 
   draw() {
     const facts = this.record.facts;
     if (!facts) return;
-    const over = OVER.has(facts.status);
+    const { over } = this.record;
     this.drawHead(facts, over);
     this.drawFacts(facts, over);
     const names = facts.charts.map((plan) => plan.name);
-    if (names.some((name) => !this.charts.has(name))) {
-      for (const plan of facts.charts) {
-        if (!this.charts.has(plan.name)) this.charts.set(plan.name, new Chart(plan, this));
-      }
-      this.grid.replaceChildren(
-        ...names.map((n) => /** @type {Chart} */ (this.charts.get(n)).root),
+    if (names.join("\n") !== [...this.charts.keys()].join("\n")) {
+      this.charts = new Map(
+        facts.charts.map((plan) => [plan.name, this.charts.get(plan.name) ?? new Chart(plan, this)]),
       );
+      for (const [place, aside] of /** @type {const} */ ([
+        [this.grid, false],
+        [this.aside, true],
+      ])) {
+        const there = facts.charts.filter((plan) => plan.aside === aside);
+        place.replaceChildren(
+          ...there.map(({ name }) => /** @type {Chart} */ (this.charts.get(name)).root),
+        );
+      }
       this.measure();
     }
     for (const chart of this.charts.values()) chart.draw();
+    const past = facts.earlier.map(({ name }) => name);
+    set(this.behind, "hidden", !past.length);
+    write(this.names, `earlier runs: ${past.join(", ")}`);
+    this.alarms.draw(facts);
     this.drawTable();
     this.speak(facts, over);
   }
 
   /** @param {Facts} facts @param {boolean} over */
   drawHead(facts, over) {
-    set(this.root, "aria-label", `Training of ${facts.model}`);
-    set(this.root, "data-status", facts.status);
-    write(this.name, facts.model);
+    const { gone } = this.record;
+    set(this.root, "aria-label", `Training of ${facts.name}`);
+    set(this.root, "data-status", gone ? "gone" : facts.status);
+    write(this.name, facts.name);
     const starting = facts.status === "running" && !facts.step;
-    write(this.status, starting ? "Starting" : (WORDS[facts.status] ?? facts.status));
+    const word = gone ? WORDS.gone : (WORDS[facts.status] ?? facts.status);
+    write(this.status, starting && !gone ? "Starting" : word);
     this.controls.update(facts);
+    if (gone) {
+      write(this.controls.note, LOST);
+      set(this.controls.note, "title", LOST);
+    }
     // What came out takes the place of the buttons: nothing below moves.
-    set(this.controls.root, "hidden", over);
-    set(this.outcome, "hidden", !over);
+    set(this.controls.root, "data-off", over);
+    set(this.outcome, "data-off", !over);
     const { epochs } = this.record;
-    const results = facts.charts.map(({ name }) => {
+    const shown = facts.charts.filter((plan) => !plan.aside);
+    const results = shown.map(({ name }) => {
       const from = epochs.get(`val_${name}`).length ? `val_${name}` : name;
       return `${from} ${number(latest(epochs.get(from)))}`;
     });
@@ -221,12 +255,12 @@ class Panel {
       clock(over ? facts.elapsed : facts.seconds_left),
       over ? "Time taken" : "Time left",
     );
-    this.tile("Learning rate", facts.learning_rate === null ? "–" : tickLabel(facts.learning_rate));
-    this.tile("Device memory", bytes(facts.device_memory));
+    this.tile("Gradient norm", number(facts.gradient_norm));
+    this.tile("Device memory", bytes(facts.memory));
     set(
       /** @type {any} */ (this.tiles.get("Device memory")).root,
       "hidden",
-      facts.device_memory === null,
+      facts.memory === null,
     );
   }
 
@@ -240,7 +274,7 @@ class Panel {
   drawTable() {
     if (!(/** @type {HTMLDetailsElement} */ (this.table).open)) return;
     const { epochs } = this.record;
-    const key = `${this.record.generation} ${epochs.length} ${epochs.names}`;
+    const key = `${this.record.facts?.generation} ${epochs.length} ${epochs.names}`;
     if (key === this.tableKey) return;
     this.tableKey = key;
     const columns = epochs.names.map((name) => epochs.get(name));
@@ -266,23 +300,64 @@ class Panel {
     );
   }
 
-  /** Tell a screen reader of a new epoch or status, at most once a second. @param {Facts} facts @param {boolean} over */
+  /** Tell a screen reader of a new status or alarm, in the end also of the results. @param {Facts} facts @param {boolean} over */
   speak(facts, over) {
-    const { epochs } = this.record;
-    const last = epochs.length - 1;
-    const values = epochs.names.map(
-      (n) => `${n.replace("val_", "validation ")} ${number(epochs.get(n)[last])}`,
-    );
-    const text = [
+    const alarm = latest(facts.alarms);
+    const parts = [
       `${this.status.textContent}.`,
-      last >= 0
-        ? `Epoch ${this.record.epochAt(last)} of ${facts.epochs}: ${values.join(", ")}.`
-        : "",
-    ].join(" ");
-    const now = performance.now();
-    if (text === this.lastSpoken.text || (now - this.lastSpoken.at < 1000 && !over)) return;
-    this.lastSpoken = { at: now, text };
-    write(this.spoken, text);
+      over && this.result.textContent ? `${this.result.textContent}.` : "",
+      alarm ? `Alarm: ${alarm.sentence}` : "",
+    ];
+    write(this.spoken, parts.filter(Boolean).join(" "));
+  }
+}
+
+/** The alarms of a run: one line that is always there, and a list to open. */
+export class Alarms {
+  /** @param {(kind: string) => void} silence */
+  constructor(silence) {
+    this.silence = silence;
+    this.key = "";
+    this.summary = h("summary", {}, icon("alarm"), h("span", {}, "No alarms"));
+    this.list = h("ul", { class: "knb-warnings" });
+    this.root = h("details", { class: "knb-more knb-alarms" }, this.summary, this.list);
+  }
+
+  /** @param {Facts} facts */
+  draw({ alarms }) {
+    const key = JSON.stringify(alarms);
+    if (key === this.key) return;
+    this.key = key;
+    const last = latest(alarms);
+    const words = last
+      ? `${alarms.length} alarm${alarms.length > 1 ? "s" : ""}: ${last.sentence}`
+      : "No alarms";
+    write(/** @type {Element} */ (this.summary.lastElementChild), words);
+    set(this.root, "data-any", alarms.length > 0);
+    const held = this.list.contains(
+      /** @type {ShadowRoot} */ (this.root.getRootNode()).activeElement ?? null,
+    );
+    this.list.replaceChildren(
+      ...alarms.map((alarm) =>
+        h(
+          "li",
+          {},
+          h("b", {}, `Step ${count(alarm.step)}`),
+          h("span", {}, `${alarm.sentence} ${alarm.hint}`),
+          h(
+            "button",
+            {
+              class: "knb-toggle",
+              type: "button",
+              "aria-label": `Silence alarms of the kind ${alarm.kind}`,
+              click: () => this.silence(alarm.kind),
+            },
+            "silence",
+          ),
+        ),
+      ),
+    );
+    if (held) (this.list.querySelector("button") ?? this.summary).focus();
   }
 }
 
@@ -296,11 +371,15 @@ export default () => {
   return {
     /** @param {{model: any}} context */
     initialize({ model }) {
-      const send = (/** @type {string} */ op) => model.send({ op, id: newId() });
+      const send = (/** @type {string} */ op, /** @type {any} */ value) =>
+        model.send({ op, value, id: newId() });
+      const draw = () => {
+        for (const panel of panels) panel.later();
+      };
       model.on("msg:custom", (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => {
         if (message.op !== "append") return;
         if (record.take(message, buffers)) {
-          for (const panel of panels) panel.later();
+          draw();
         } else if (performance.now() - asked > 1000) {
           asked = performance.now();
           send("sync");
@@ -311,6 +390,14 @@ export default () => {
         panels.add(panel);
         return panel;
       });
+      // Where the front end lets us know its kernel: say so when that is gone.
+      model.widget_manager?.kernel?.statusChanged?.connect(
+        (/** @type {any} */ _, /** @type {string} */ status) => {
+          if (!GONE.has(status) || record.over) return;
+          record.gone = true;
+          draw();
+        },
+      );
       send("sync");
     },
     /** @param {{el: HTMLElement}} context */

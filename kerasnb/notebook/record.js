@@ -3,47 +3,71 @@
 import { Columns, count, floats, nearest, roomFor } from "./draw.js";
 
 /**
- * @typedef {{name: string, better: "min" | "max"}} ChartPlan
+ * @typedef {{name: string, better: "min" | "max" | null, aside: boolean}} ChartPlan
+ * @typedef {{name: string, step: number, epoch: number}} Mark
  * @typedef {{
- *   model: string, status: string, message: string, epoch: number, epochs: number,
- *   first_epoch: number, step: number, step_in_epoch: number,
+ *   kind: string, sentence: string, hint: string, layer: string | null, step: number,
+ * }} Alarm
+ * @typedef {{name: string, lines: Object<string, [number[], (number | null)[]]>}} Earlier
+ * @typedef {{
+ *   name: string, status: string, message: string, refused: string, stays: string,
+ *   epoch: number, epochs: number, first_epoch: number, generation: number,
+ *   step: number, step_in_epoch: number, ending: boolean,
  *   steps_per_epoch: number | null, samples_per_second: number | null,
  *   seconds_left: number | null, elapsed: number, learning_rate: number | null,
- *   device_memory: number | null, charts: ChartPlan[],
+ *   gradient_norm: number | null, memory: number | null, charts: ChartPlan[],
+ *   marks: Mark[], alarms: Alarm[], earlier: Earlier[],
  * }} Facts
  */
 
 export const OVER = new Set(["finished", "stopped", "interrupted", "failed"]);
 
+const LIMIT = 1 << 17; // rows of steps that a page holds
+
 /** The whole record of a run, as far as the kernel has told it. */
 export class RunRecord {
   constructor() {
-    this.steps = new Columns();
+    this.steps = new Columns(LIMIT);
     this.epochs = new Columns();
-    this.generation = -1;
+    this.health = new Columns(LIMIT);
+    this.part = 0;
+    this.version = 0;
     /** @type {Facts | null} */
     this.facts = null;
+    /** Whether the kernel is gone that would tell more. */
+    this.gone = false;
   }
 
   /**
-   * Take a message in; false when rows before it are missing and a sync is needed.
+   * Take a message in; false when one before it is missing and a sync is needed.
    * @param {any} message
    * @param {DataView[]} buffers
    * @returns {boolean}
    */
-  take(message, buffers) {
-    const { steps, epochs } = message;
-    const whole = steps.at === 0 && epochs.at === 0;
-    const next =
-      message.generation === this.generation &&
-      steps.at === this.steps.length &&
-      epochs.at === this.epochs.length;
-    if (!whole && !next) return false;
-    this.generation = message.generation;
-    this.facts = message.facts;
-    this.steps.put(steps.names, steps.at, floats(buffers[0]));
-    this.epochs.put(epochs.names, epochs.at, floats(buffers[1]));
+  take({ part, whole, names, facts }, buffers) {
+    if (!whole && (part !== this.part + 1 || !this.facts)) return false;
+    this.part = part;
+    this.version += 1;
+    this.facts = whole ? facts : { ...this.facts, ...facts };
+    for (const [i, table] of /** @type {const} */ (["steps", "epochs", "health"]).entries()) {
+      if (whole) this[table].begin(names[table]);
+      this[table].append(floats(buffers[i]));
+    }
     return true;
+  }
+
+  /** Whether nothing more is to come. */
+  get over() {
+    return this.gone || OVER.has(this.facts?.status ?? "");
+  }
+
+  /**
+   * The steps at which a metric was measured, and its values there.
+   * @param {string} name
+   */
+  running(name) {
+    const table = this.health.names.includes(name) ? this.health : this.steps;
+    return { step: table.get("step"), values: table.get(name) };
   }
 
   /** Where row `i` of the epochs lies on the x axis. @param {number} i */
@@ -72,7 +96,7 @@ export class RunRecord {
       this.epochs.length ? this.epochAt(this.epochs.length - 1) : first,
       this.stepToX(facts.step),
     );
-    if (OVER.has(facts.status)) return [first, Math.max(reached, first + 1e-6)];
+    if (this.over) return [first, Math.max(reached, first + 1e-6)];
     const limit = this.stepsPerEpoch ? facts.epochs - first : Infinity;
     return [first, first + roomFor(reached - first, limit)];
   }
@@ -84,6 +108,7 @@ export class RunRecord {
   best(plan) {
     const column = this.judged(plan.name);
     let best = -1;
+    if (!plan.better) return best; // nobody knows which way is better
     for (let i = 0; i < column.length; i++) {
       if (!Number.isFinite(column[i])) continue;
       const wins = plan.better === "max" ? column[i] > column[best] : column[i] < column[best];
@@ -108,12 +133,12 @@ export class RunRecord {
  * @param {number} reach how near, in x, an epoch's point catches the cursor
  */
 export function reading(record, name, x, reach) {
-  const { epochs, steps } = record;
-  const stepX = steps.get("step");
+  const { epochs } = record;
+  const { step, values } = record.running(name);
   const row = Math.round(x - record.epochAt(0));
-  const onEpoch = row >= 0 && row < epochs.length;
+  const onEpoch = row >= 0 && row < epochs.get(name).length;
   const valid = (/** @type {number} */ i) => epochs.get(`val_${name}`)[i] ?? null;
-  if (onEpoch && (Math.abs(record.epochAt(row) - x) <= reach || !stepX.length)) {
+  if (onEpoch && (Math.abs(record.epochAt(row) - x) <= reach || !step.length)) {
     const at = record.epochAt(row);
     return {
       label: `epoch ${at}`,
@@ -124,15 +149,27 @@ export function reading(record, name, x, reach) {
     };
   }
   const toStep = record.stepsPerEpoch || 1;
-  const i = nearest(stepX, (x - record.stepToX(0)) * toStep);
+  const i = nearest(step, (x - record.stepToX(0)) * toStep);
   if (i < 0) return null;
-  const at = record.stepToX(stepX[i]);
+  const at = record.stepToX(step[i]);
   const before = Math.floor(at - record.epochAt(0));
   return {
-    label: `step ${count(stepX[i])}`,
+    label: `step ${count(step[i])}`,
     x: at,
-    train: steps.get(name)[i] ?? null,
+    train: values[i] ?? null,
     validX: record.epochAt(before),
     valid: valid(before),
   };
+}
+
+/**
+ * What happened at single steps, marks and alarms, with where it lies on the x axis.
+ * @param {RunRecord} record
+ */
+export function signs(record) {
+  const { marks = [], alarms = [] } = record.facts ?? {};
+  return [
+    ...marks.map(({ name, step }) => ({ kind: "mark", words: name, step })),
+    ...alarms.map(({ sentence, step }) => ({ kind: "alarm", words: sentence, step })),
+  ].map((sign) => ({ ...sign, x: record.stepToX(sign.step) }));
 }

@@ -176,13 +176,7 @@ def _curves(record: Record) -> charts.Curves:
 def picture_of_runs(runs: Runs) -> Pair:
     """A table, the latest run last, with a small picture of each loss."""
     shown = list(runs)[-_ROWS:]
-    columns = _columns(shown)
-    head = ["run", "status", "epochs", *columns]
-
-    def row(record: Record) -> list[Any]:
-        best = (record.best.get(name, (None, 0))[0] for name in columns)
-        results = (charts.number(found) for found in best)
-        return [record.name, record.status, record.epochs_done, *results]
+    columns = columns_of(shown)
 
     def words() -> str:
         count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
@@ -192,30 +186,49 @@ def picture_of_runs(runs: Runs) -> Pair:
 
     def text() -> str:
         if not shown:
-            return "No runs yet: every `fit` adds one."
-        return f"{words()}\n{text_table(head, map(row, shown))}"
+            return NONE
+        return f"{words()}\n{_results_text(shown)}"
 
     def still() -> str:
         if not shown:
-            return svg.tag("p", svg.text(text()))
-        rows = (
-            [
-                record.name,
-                svg.Markup(sparkline(record)),
-                *row(record)[1:],
-                seconds(record.timing.get("train")),
-            ]
-            for record in shown
-        )
-        table = svg.table(["run", "loss", *head[1:], "time"], rows, align="lll")
+            return svg.tag("p", svg.text(NONE))
         best = f"; {', '.join(columns)}: best of all epochs" if columns else ""
-        scroll = svg.tag("div", table, style="overflow-x:auto")
-        return svg.tag("div", heading("Runs", words() + best), scroll)
+        return svg.tag("div", heading("Runs", words() + best), _results(shown))
 
     return text, still
 
 
-def _columns(records: Sequence[Record]) -> list[str]:
+NONE = "No runs yet: every `fit` adds one."
+
+
+def cells(record: Record, columns: Sequence[str]) -> list[Any]:
+    """Name, status, epochs and best results of a run, as a table shows them."""
+    best = (record.best.get(name, (None, 0))[0] for name in columns)
+    results = (charts.number(found) for found in best)
+    return [record.name, record.status, record.epochs_done, *results]
+
+
+def _results_text(records: Sequence[Record]) -> str:
+    # Without seconds: the words are the same each time for the same training.
+    columns = columns_of(records)
+    head = ["run", "status", "epochs", *columns]
+    return text_table(head, (cells(record, columns) for record in records))
+
+
+def _results(records: Sequence[Record]) -> str:
+    """The results as a table, one row a run."""
+    columns = columns_of(records)
+    rows = []
+    for record in records:
+        name, *rest = cells(record, columns)
+        took = seconds(record.timing.get("train"))
+        rows.append([name, svg.Markup(sparkline(record)), *rest, took])
+    head = ["run", "loss", "status", "epochs", *columns, "time"]
+    table = svg.table(head, rows, align="lll")
+    return svg.tag("div", table, style="overflow-x:auto")
+
+
+def columns_of(records: Sequence[Record]) -> list[str]:
     """The results worth a column: validation before training, the loss first."""
     names = dict.fromkeys(name for record in records for name in record.history)
     held = [name for name in names if name.startswith("val_")]
@@ -224,8 +237,17 @@ def _columns(records: Sequence[Record]) -> list[str]:
     return order[:_COLUMNS]
 
 
-def sparkline(record: Record, width: int = 96, height: int = 28) -> str:
+def sparkline(record: Record) -> str:
     """A run's loss as a small picture without axes: training, validation dashed."""
+    drawn = small_curve(record)
+    style = "width:96px;max-width:none"
+    return svg.image(*drawn, style) if drawn else ""
+
+
+def small_curve(
+    record: Record, width: int = 96, height: int = 28
+) -> tuple[str, str] | None:
+    """The picture of a `sparkline`, and what it says in words."""
     lines = [
         (kind, np.array(record.history.get(name) or [], float))
         for kind, name in (("train", "loss"), ("valid", "val_loss"))
@@ -234,7 +256,7 @@ def sparkline(record: Record, width: int = 96, height: int = 28) -> str:
         lines = [("train", record.curves["loss"].astype(float))]
     seen = np.concatenate([ys for _, ys in lines])
     if not np.isfinite(seen).any():
-        return ""
+        return None
     low, high = charts.limits(seen, ())
     drawn = []
     for kind, ys in lines:
@@ -243,8 +265,7 @@ def sparkline(record: Record, width: int = 96, height: int = 28) -> str:
         drawn.append(svg.tag("path", class_=kind, d=svg.path(xs, at)))
     ends = [charts.number(float(v)) for v in lines[0][1][[0, -1]]]
     label = f"loss of {record.name}: from {ends[0]} to {ends[1]}"
-    picture = svg.document(width, height, *drawn, rules=_SPARK, label=label)
-    return svg.image(picture, label, f"width:{width}px;max-width:none")
+    return svg.document(width, height, *drawn, rules=_SPARK, label=label), label
 
 
 _SPARK = (
@@ -258,54 +279,51 @@ _SPARK = (
 
 
 def picture_of_comparison(found: Comparison) -> Pair:
-    """The settings that differ, the results, and the curves over one another."""
-    differ, results = found.settings, found.results
-    same = "All settings are the same."
-
-    def cell(name: str, given: Any) -> str:
-        return seconds(given) if name.startswith("seconds") else value(given)
-
-    def rows(table: dict[str, list[Any]], lines: str) -> list[list[Any]]:
-        return [
-            [
-                name.replace("seconds of training", "time"),
-                *(cell(name, v).replace("\n", lines) for v in values),
-            ]
-            for name, values in table.items()
-        ]
+    """The results, the settings that differ, and the curves over one another."""
 
     def text() -> str:
         if not found.runs:
-            return "No runs to compare."
-        # Without seconds: the words are the same each time for the same training.
-        told = [row for row in rows(results, "; ") if row[0] != "time"]
-        parts = [text_table(["result", *found.names], told)]
-        if differ:
-            parts.append(text_table(["setting", *found.names], rows(differ, "; ")))
-        else:
-            parts.append(same)
-        return "\n\n".join(parts)
+            return NONE
+        differ = differing(found, "; ")
+        head = ["setting", *found.names]
+        told = text_table(head, differ) if differ else _SAME
+        return f"{_results_text(found.runs)}\n\n{told}"
 
     def still() -> str:
         if not found.runs:
-            return svg.tag("p", svg.text(text()))
-        tables = [svg.table(["result", *found.names], rows(results, "; "), align="l")]
-        if differ:
-            lined = [
-                [svg.Markup(svg.text(c).replace("\n", "<br>")) for c in row]
-                for row in rows(differ, "\n")
-            ]
-            tables.append(svg.table(["setting", *found.names], lined, align="l"))
-        else:
-            tables.append(svg.tag("p", same))
+            return svg.tag("p", svg.text(NONE))
+        lined = [
+            [svg.Markup(svg.text(cell).replace("\n", "<br>")) for cell in row]
+            for row in differing(found, "\n")
+        ]
+        table = svg.table(["setting", *found.names], lined, align="l")
+        differ = svg.tag("div", table, style="overflow-x:auto")
         return svg.tag(
             "div",
             heading("Runs", f"{len(found.runs)} compared"),
-            svg.tag("div", *(overlay(found.runs, name) for name in _plans(found))),
-            *(svg.tag("div", table, style="overflow-x:auto") for table in tables),
+            svg.tag("div", *(svg.image(*drawn) for drawn in overlays(found))),
+            _results(found.runs),
+            differ if lined else svg.tag("p", _SAME),
         )
 
     return text, still
+
+
+_SAME = "All settings are the same."
+
+
+def differing(found: Comparison, lines: str) -> list[list[str]]:
+    """The settings that are not the same, one row each; `lines` parts those of code."""
+    return [
+        [name, *(value(v).replace("\n", lines) for v in values)]
+        for name, values in found.settings.items()
+    ]
+
+
+def overlays(found: Comparison) -> list[tuple[str, str]]:
+    """For each metric the picture of its curves, and that in words."""
+    pictures = (overlay(found.runs, name) for name in _plans(found))
+    return [drawn for drawn in pictures if drawn is not None]
 
 
 def _plans(found: Comparison) -> list[str]:
@@ -313,7 +331,7 @@ def _plans(found: Comparison) -> list[str]:
     return sorted(names, key=lambda name: name != "loss")[:_COLUMNS]
 
 
-def overlay(records: Sequence[Record], name: str) -> str:
+def overlay(records: Sequence[Record], name: str) -> tuple[str, str] | None:
     """One metric of several runs over one another: validation where there is any."""
     shown = list(records)[-_OVERLAID:]
     series, words = [], []
@@ -326,13 +344,13 @@ def overlay(records: Sequence[Record], name: str) -> str:
             series.append(main)
             words.append(f"{record.name} {charts.number(float(main.y[-1]))}")
     if not series:
-        return ""
+        return None
     thin = any(one.mark == "thin" for one in series)
     note = "thin: training" if thin else ""
     if len(records) > len(shown):
         note = f"the last {len(shown)} of {len(records)} runs"
     label = f"{name} of several runs, at the end: {', '.join(words)}"
-    return svg.image(plots.plot(name, series, "epoch", note, label), label)
+    return plots.plot(name, series, "epoch", note, label), label
 
 
 def _line(record: Record, curve: str, look: int) -> plots.Series:

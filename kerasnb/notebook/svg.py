@@ -94,8 +94,11 @@ def document(
     A picture in an `<img>` can't see the page around it, so it brings its own
     background and asks the browser which of the two is wanted.
     """
+    known = ("back", "text", "muted")
+    used = "".join((rules, *body))
+    palette = {k: v for k, v in PALETTE.items() if k in known or f"(--{k})" in used}
     light, dark = (
-        "".join(f"--{role}:{colours[side]};" for role, colours in PALETTE.items())
+        "".join(f"--{role}:{colours[side]};" for role, colours in palette.items())
         for side in (0, 1)
     )
     style = (

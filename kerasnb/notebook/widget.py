@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from kerasnb.notebook import svg
+from kerasnb.notebook import cells, svg
 
 try:
     import anywidget
@@ -93,6 +93,14 @@ class Widget(_Base):
 
     def __init__(self, **traits: Any):
         super().__init__(_twin=uuid.uuid4().hex, _style=self._sheet, **traits)
+        cells.draws(self)
+
+    def close(self) -> None:
+        """Leave the kernel; the page goes back to the still twin."""
+        layout = self._trait_values.get("layout")
+        super().close()
+        if layout is not None:
+            layout.close()
 
     def still(self) -> str:
         """The picture as HTML without scripts; unless overridden, the words."""

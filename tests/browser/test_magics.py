@@ -110,21 +110,33 @@ def test_an_untrusted_notebook_without_a_kernel_still_shows_them(
 
 
 def test_tab_completes_layers_arguments_and_options(lab, lab_server):
-    cells = ["%load_ext kerasnb", "%%kmodel net --input 4\n"]
+    cells = [DATA.strip(), MODEL.replace("digits", "net"), "%%kmodel net --input", ""]
     write_notebook(lab_server.folder / "tab.ipynb", cells)
     lab.open("tab.ipynb").run_cell(0).wait_until_done()
-    editor = lab.cell(1).locator(".cm-content")
+    lab.run_cell(1).wait_until_done()
     choices = lab.page.locator(".jp-Completer-item")
-    editor.press("Control+End")
-    for typed, wanted in [
-        ("\nGlob", "GlobalAveragePooling2D"),
-        ("\nDense(3, kernel", "kernel_initializer="),
-        ("'he", "he_normal"),
+    for number, theme, typed, wanted in [
+        (2, "light", " x_tr", "x_train"),
+        (2, "light", " --opt", "--optimizer"),
+        (2, "light", " ada", "adam"),
+        (2, "light", "\nGlob", "GlobalAveragePooling2D"),
+        (2, "dark", "()\nDense(3, kernel", "kernel_initializer="),
+        (2, "dark", "'he", "he_normal"),
+        (2, "dark", "', activation=", '"relu"'),
+        (3, "dark", "%kinspect net con", "conv2d"),
+        (3, "light", "\n%kfit net x_train y_train --val", "--validation"),
     ]:
+        lab.set_theme(theme)
+        editor = lab.cell(number).locator(".cm-content")
+        editor.press("Control+End")
         lab.page.keyboard.type(typed, delay=20)
         lab.page.keyboard.press("Tab")
         choice = choices.get_by_text(wanted, exact=True)
         expect(choice).to_be_visible()
-        lab.screenshot(f"magics-tab-{wanted.strip('=')}")
+        lab.screenshot(f"magics-tab-{wanted.strip('=')}".replace('"', ""))
         choice.click()
         expect(editor).to_contain_text(wanted)
+    # The lines below the first one are coloured as Python.
+    coloured = lab.cell(2).locator(".cm-line", has_text="Dense").locator("span")
+    assert "'he_normal'" in coloured.all_inner_texts()
+    assert lab.errors() == []

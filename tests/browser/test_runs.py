@@ -26,9 +26,14 @@ RUNS = """
 import optuna
 for rate in (0.001, 0.1):
     with keras.runs.named(f"<i>{rate}</i>"):
-        build(optuna.trial.FixedTrial({"rate": rate})).fit(
-            x, y, epochs=4, validation_split=0.25, verbose=0)
+        line = build(optuna.trial.FixedTrial({"rate": rate}))
+        line.fit(x, y, epochs=4, validation_split=0.25, verbose=0)
 keras.runs
+"""
+
+LOADED = """
+kept = keras.runs[0].best_weights.arrays
+all(map(np.array_equal, kept, line.get_weights()))
 """
 
 SEARCH = """
@@ -46,15 +51,43 @@ def page(lab, lab_server):
     """A notebook with two runs and a search behind a cell."""
     cells = [BEGIN + RUNS, "keras.runs.compare()", SEARCH]
     cells.append("study.stop(); study.wait(); study.status")
+    cells += [LOADED, "line = keras.Sequential([keras.Input((2,))])"]
     write_notebook(lab_server.folder / "runs.ipynb", cells)
     return lab.open("runs.ipynb")
+
+
+def check_board(page, board):
+    """The table sorts by mouse and by keys; a button loads the best weights."""
+    names = board.get_by_role("table", name="Results").get_by_role("rowheader")
+    slow, fast = "<i>0.001</i>", "<i>0.1</i>"
+    expect(names).to_have_text([slow, fast])
+    head = board.get_by_role("columnheader", name="val_loss")
+    head.get_by_role("button").click()
+    expect(names).to_have_text([fast, slow])
+    expect(head).to_have_attribute("aria-sort", "ascending")
+    head.get_by_role("button").press("Enter")
+    expect(names).to_have_text([slow, fast])
+    expect(head).to_have_attribute("aria-sort", "descending")
+
+    load = board.get_by_role("button", name=f"of the best epoch of {slow}")
+    expect(load).to_have_text("load epoch 4")
+    load.focus()
+    load.press("Enter")
+    said = board.get_by_role("status")
+    expect(said).to_have_text(f"`line` has the weights of epoch 4 of run {slow} now.")
+    page.run_cell(4).wait_until_done(30)
+    assert page.texts(4) == ["True"]
+    # The first model is gone: this one has another shape.
+    page.run_cell(5).wait_until_done(30)
+    load.click()
+    expect(said).to_contain_text("best_model() makes it anew")
 
 
 def test_runs_compare_and_a_search_lives_behind_its_cell(page):
     for number in (0, 1, 2):
         page.run_cell(number).wait_until_done(90)
 
-    rows = page.output(0).get_by_role("row")
+    rows = page.output(0).get_by_role("table", name="Results").get_by_role("row")
     expect(rows).to_have_count(3)
     expect(rows.nth(2)).to_contain_text("<i>0.1</i>")
     small = rows.nth(1).get_by_role("img", name=re.compile("^loss of .*0.001"))
@@ -64,6 +97,7 @@ def test_runs_compare_and_a_search_lives_behind_its_cell(page):
     expect(curves).to_be_visible()
     differ = page.output(1).get_by_role("row", name="optimizer.learning_rate")
     expect(differ).to_contain_text("0.1000")
+    check_board(page, page.output(1))
 
     # The cell is done, and its picture goes on.
     search = page.output(2)

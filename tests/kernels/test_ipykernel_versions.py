@@ -8,21 +8,18 @@ import contextlib
 import functools
 import queue
 import re
-import subprocess
-import sys
-import sysconfig
 import time
 import uuid
-import venv
 from pathlib import Path
 
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
+from tests.kernels.environments import ROOT, environment
+
 pytestmark = pytest.mark.kernels
 
-ROOT = Path(__file__).parents[2]
 VERSIONS = ("6.30.1", "7.0.1", "7.4.0")
 
 FIT = """
@@ -53,24 +50,6 @@ print("COMM", panel.view.comm.comm_id, flush=True)
 run.loop()
 print("END", run.status, run.step, flush=True)
 """
-
-
-def environment(version: str) -> Path:
-    """The Python of an environment with that ipykernel; made once, then reused."""
-    folder = ROOT / "build" / "kernels" / f"{version}-py{sys.version_info.minor}"
-    python = folder / "bin" / "python"
-    done = folder / "ready"
-    if done.exists():
-        return python
-    venv.EnvBuilder(with_pip=True, clear=True, symlinks=True).create(folder)
-    minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    borrowed = folder / "lib" / minor / "site-packages" / "borrowed.pth"
-    borrowed.write_text(sysconfig.get_path("purelib") + "\n")
-    install = ["-m", "pip", "install", "-q", f"ipykernel=={version}"]
-    made = subprocess.run([python, *install], capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    done.touch()
-    return python
 
 
 class Driver:
@@ -146,7 +125,8 @@ class Driver:
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def kernel(request):
-    made = Driver(environment(request.param))
+    package = f"ipykernel=={request.param}"
+    made = Driver(environment(request.param, package))
     made.version = request.param
     yield made
     made.close()

@@ -678,8 +678,9 @@ right = Dense(4)(right) would give the other one 4 channels as well.
 %%kmodel net --input left=4 --input right=3
 x = Dense(3)(left)
 ~~~
-<%%kmodel net>:1: UserWarning: Nothing uses the input `right`.
-  %%kmodel net --input left=4 --input right=3
+%%kmodel net, line 1:  --input left=4 --input right=3
+Nothing uses the input `right`.
+Call a layer on it, as in Dense(10)(right), or leave it out.
 <Functional name=net, built=True>
 ===
 %%kmodel net --input 4 --input 3
@@ -840,8 +841,9 @@ Write x = ... in the place of y = ..., or end the cell with outputs = y.
 Dense(3)(x)
 Dense(2)
 ~~~
-<%%kmodel net>:2: UserWarning: Nothing uses what Dense on line 2 made, so it is no part of the model; x = ... would go on with it.
-  Dense(3)(x)
+%%kmodel net, line 2:  Dense(3)(x)
+Nothing uses what Dense made here, so it is no part of the model.
+x = ... would go on with it; leave the line out if it is not needed.
 <Functional name=net, built=True>
 ===
 %%kmodel net --input 4
@@ -1049,14 +1051,16 @@ Write layers, each on a line of its own, as in Dense(10).
 ===
 %%kmodel net --input 4
 ~~~
-UsageError: %%kmodel is a cell magic, but the cell body is empty. Did you mean the line magic %kmodel (single %)?
+%%kmodel net, line 1:  --input 4
+The cell is empty.
+Write layers in it, each on a line of its own, as in Dense(10).
 ===
 %%kmodel net --input 4
 # nothing yet
 ~~~
-%%kmodel net
-The cell calls no layer on its input, so there is no model.
-Write layers, each on a line of its own, as in Dense(10).
+%%kmodel net, line 1:  --input 4
+The cell is empty.
+Write layers in it, each on a line of its own, as in Dense(10).
 ===
 %%kmodel net --input 4
 a = Input((3,))
@@ -1493,8 +1497,9 @@ Put them into square brackets: Concatenate()([a, b]).
 %%kmodel net --input left=4 --input right=4
 x = Concatenate()([left])
 ~~~
-<%%kmodel net>:1: UserWarning: Nothing uses the input `right`.
-  %%kmodel net --input left=4 --input right=4
+%%kmodel net, line 1:  --input left=4 --input right=4
+Nothing uses the input `right`.
+Call a layer on it, as in Dense(10)(right), or leave it out.
 <Functional name=net, built=True>
 ===
 %%kmodel net --input 4
@@ -1743,7 +1748,7 @@ The output has the shape (None, 26, 26, 3), an answer for each place, and the ta
 ===
 %kfit forgot {np.zeros((60, 4, 4))} y_train
 ~~~
-%kfit: SparseCategoricalCrossentropy: `y` must hold one class number for each sample, shape (batch, 4), not (batch,).
+%kfit: SparseCategoricalCrossentropy: `y` must hold one class number for each sample, shape (batch, 4), not (batch,). The model answers for each of 4 places; to answer once, put Flatten() before the last Dense, or a global pooling.
 ===
 %kfit base x_train y_train
 ~~~
@@ -2422,6 +2427,125 @@ Cell In[1], line 1
 ----> 1 clf.evaluate(x_train, onehot)
 
 ValueError: SparseCategoricalCrossentropy: `y` must hold one class number for each sample, shape (batch,), not (batch, 3). For one-hot codes as targets use categorical_crossentropy.
+===
+%%kmodel net --input 4
+# layers come here
+
+~~~
+%%kmodel net, line 1:  --input 4
+The cell is empty.
+Write layers in it, each on a line of its own, as in Dense(10).
+===
+%%kmodel net
+~~~
+%%kmodel net, line 1:
+The cell is empty.
+Write layers in it, each on a line of its own, as in Dense(10).
+===
+%%kmodel net --input 4
+Dense(10**10)
+~~~
+%%kmodel net, line 2:  Dense(10**10)
+Dense: variable `dense/kernel` of shape (4, 10000000000) would take 149.01 GB, and this machine has 9.99 GB free. Make the layer, or what it gets, smaller.
+===
+%%kmodel net --input 224,224,3
+Conv2D(64, 3)
+Flatten()
+Dense(10_000_000)
+~~~
+%%kmodel net, line 4:  Dense(10_000_000)
+Dense: variable `dense/kernel` of shape (3154176, 10000000) would take 114.75 TB, and this machine has 9.99 GB free. Make the layer, or what it gets, smaller.
+===
+%%kmodel net --input 4
+Dense(3, use_bias="no")
+~~~
+%%kmodel net, line 2:  Dense(3, use_bias="no")
+Dense: `use_bias` must be True or False, not 'no'.
+===
+%%kmodel net --input 10,4
+LSTM(3, return_sequences="False")
+~~~
+%%kmodel net, line 2:  LSTM(3, return_sequences="False")
+LSTM: `return_sequences` must be True or False, not 'False'.
+===
+%%kmodel net --input 4
+Dense(3, "relu", 5)
+~~~
+%%kmodel net, line 2:  Dense(3, "relu", 5)
+Dense: `use_bias` must be True or False, not 5.
+===
+%%kmodel net --input 4
+Dense(3)(x, 5)
+~~~
+%%kmodel net, line 2:  Dense(3)(x, 5)
+Dense was called on a tensor and 5; a call takes tensors, and settings belong where the layer is made.
+===
+%%kmodel net --input 4
+x = Dense(3)(x, "relu")
+~~~
+%%kmodel net, line 2:  x = Dense(3)(x, "relu")
+Dense was called on a tensor and 'relu'; a call takes tensors, and settings belong where the layer is made.
+===
+%%kmodel net --input 4
+x = clf(x, 3)
+~~~
+%%kmodel net, line 2:  x = clf(x, 3)
+Functional `clf` was called on a tensor and 3; a call takes tensors, and settings belong where the layer is made.
+===
+%%kmodel net --input 4
+Dense(3, input_shape=(5,))
+~~~
+%%kmodel net, line 2:  Dense(3, input_shape=(5,))
+Dense has input_shape=(5,), but its input has the shape (None, 4), the batch first.
+Leave input_shape out: the layer goes by its input.
+===
+%%kmodel net --input images
+x = Flatten(input_shape=(28, 28, 1))(x)
+~~~
+%%kmodel net, line 2:  x = Flatten(input_shape=(28, 28, 1))(x)
+Flatten has input_shape=(28, 28, 1), but its input has the shape (None, 28, 28), the batch first.
+Leave input_shape out: the layer goes by its input.
+===
+%%kmodel net --input 4
+x = Dense(3, input_dim=5)(x)
+~~~
+%%kmodel net, line 2:  x = Dense(3, input_dim=5)(x)
+Dense has input_shape=(5,), but its input has the shape (None, 4), the batch first.
+Leave input_shape out: the layer goes by its input.
+===
+%%kmodel net --input 4
+Dense(8)
+Dense(4)(x)
+side = ReLU()(x)
+Dense(3)
+~~~
+%%kmodel net, line 4:  side = ReLU()(x)
+Nothing uses what Dense and ReLU made on lines 3 and 4, so it is no part of the model.
+x = ... would go on with it; leave the line out if it is not needed.
+<Functional name=net, built=True>
+===
+%%kmodel net --input 4
+for i in range(3):
+    keras.ops.sin(x)
+    Dense(3)
+~~~
+%%kmodel net, line 3:  keras.ops.sin(x)
+Nothing uses what sin made here.
+x = ... would go on with it; leave the line out if it is not needed.
+<Functional name=net, built=True>
+===
+forgot.fit(x_train[:, :, None] * x_train[:, None], y_train)
+~~~
+---------------------------------------------------------------------------
+ValueError                                Traceback (most recent call last)
+Cell In[1], line 1
+----> 1 forgot.fit(x_train[:, :, None] * x_train[:, None], y_train)
+
+ValueError: SparseCategoricalCrossentropy: `y` must hold one class number for each sample, shape (batch, 4), not (batch,). The model answers for each of 4 places; to answer once, put Flatten() before the last Dense, or a global pooling.
+===
+%kfit forgot {np.zeros((60, 4, 4))} onehot
+~~~
+%kfit: SparseCategoricalCrossentropy: `y` must hold one class number for each sample, shape (batch, 4), not (batch, 3). The model answers for each of 4 places; to answer once, put Flatten() before the last Dense, or a global pooling.
 """  # noqa: E501
 
 

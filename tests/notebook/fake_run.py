@@ -3,6 +3,7 @@
 import queue
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ class FakeRun:
         metrics: tuple[str, ...] = ("loss", "accuracy"),
         validation: bool = True,
     ):
-        self.model_name = name
+        self.name = self.model_name = name
         self.metrics_names = list(metrics)
         self.history: dict[str, list[float]] = {}
         self.epoch, self.epochs, self.step = 0, epochs, 0
@@ -35,13 +36,20 @@ class FakeRun:
         self.elapsed = 0.0
         self.learning_rate = 0.001
         self.status, self.message = "running", ""
+        self.gradient_norm: float | None = None
+        self.memory: float | None = None
+        self.marks: list[Any] = []
+        self.alarms: list[Any] = []
+        self.silenced: set[str] = set()
+        self.stays, self.generation = "", 0
         self.listeners: list[Callable[..., Any]] = []
-        self.orders: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.wait, self.chunk, self.validation = wait, chunk, validation
         self._per = steps_per_epoch or 100
         self._points: list[list[float]] = []
         self._random = np.random.default_rng(7)
-        self._ending = False
+        self.stops_after_epoch = False
+        self._allowance: int | None = None
 
     def step_points(self, since: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         table = np.asarray(self._points[since:], np.float32)
@@ -61,8 +69,33 @@ class FakeRun:
     def stop_after_epoch(self) -> None:
         self.orders.put("finish")
 
+    def advance(self, steps: int = 1) -> None:
+        self.orders.put(("advance", steps))
+
     def set_learning_rate(self, value: float) -> None:
-        self.learning_rate = value
+        self.orders.put(("rate", value))
+
+    def mark(self, name: str | None = None) -> str:
+        name = name or f"mark {len(self.marks) + 1}"
+        self.orders.put(("mark", name))
+        return name
+
+    def roll_back(self, mark: str | None = None) -> None:
+        if mark not in [None, *(one.name for one in self.marks)]:
+            raise ValueError(f"roll_back: run `{self.name}` has no mark `{mark}`.")
+        self.orders.put(("roll_back", mark))
+
+    def silence(self, kind: str) -> None:
+        self.silenced.add(kind)
+
+    def note_alarm(self, **facts: Any) -> None:
+        self.alarms = [*self.alarms, SimpleNamespace(layer=None, **facts)]
+
+    def health_points(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        steps = np.arange(0, len(self._points), 20) if self.gradient_norm else []
+        if not len(steps):
+            return np.zeros(0, int), {}
+        return steps, {"gradient_norm": 3 * np.exp(-steps / 200) + 0.1}
 
     def tell(self, **options: Any) -> None:
         for listener in list(self.listeners):
@@ -73,7 +106,7 @@ class FakeRun:
         began = time.monotonic()
         try:
             while self.epoch < self.epochs:
-                if not self._one_epoch(began) or self._ending:
+                if not self._one_epoch(began) or self.stops_after_epoch:
                     break
             self.status = "finished" if self.epoch == self.epochs else "stopped"
         except KeyboardInterrupt:
@@ -83,15 +116,16 @@ class FakeRun:
 
     def _one_epoch(self, began: float) -> bool:
         noise = self._random.normal(0, 1, self._per)
-        sums = np.zeros(len(self.metrics_names))
+        self._sums = np.zeros(len(self.metrics_names))
         self.step_in_epoch = 0
-        for i in range(self._per):
+        while self.step_in_epoch < self._per:
+            i = self.step_in_epoch
             progress = (self.step + 1) / self._per
             for m, name in enumerate(self.metrics_names):
-                sums[m] += self._value(name, progress, 0.12 * noise[i])
+                self._sums[m] += self._value(name, progress, 0.12 * noise[i])
             self.step += 1
             self.step_in_epoch += 1
-            self._points.append(list(sums / (i + 1)))
+            self._points.append(list(self._sums / (i + 1)))
             if self.step % self.chunk == 0:
                 self.elapsed = time.monotonic() - began
                 self.samples_per_second = 128 * self.step / max(self.elapsed, 1e-6)
@@ -106,7 +140,7 @@ class FakeRun:
         self.step_in_epoch = 0
         self.epoch_index.append(self.step)
         for m, name in enumerate(self.metrics_names):
-            self.history.setdefault(name, []).append(float(sums[m] / self._per))
+            self.history.setdefault(name, []).append(float(self._sums[m] / self._per))
             if self.validation:
                 value = self._value(name, self.epoch, 0.1) + 0.012 * self.epoch * (
                     1 if name == "loss" else -0.1
@@ -116,19 +150,47 @@ class FakeRun:
         return True
 
     def _obey(self) -> bool:
+        if self._allowance is not None:
+            self._allowance -= self.chunk
+            if self._allowance <= 0:
+                self.status, self._allowance = "paused", None
+                self.tell()
         while True:
             while not self.orders.empty():
                 order = self.orders.get()
-                if order == "stop":
+                what, value = order if isinstance(order, tuple) else (order, None)
+                if what == "stop":
                     return False
-                if order == "finish":
-                    self._ending = True
-                if order in ("pause", "resume"):
-                    self.status = {"pause": "paused", "resume": "running"}[order]
+                if what == "finish":
+                    self.stops_after_epoch = True
+                if what in ("pause", "resume"):
+                    self.status = {"pause": "paused", "resume": "running"}[what]
+                if what == "advance":
+                    self._allowance, self.status = value, "running"
+                if what == "rate":
+                    self.learning_rate = value
+                if what == "mark":
+                    made = SimpleNamespace(name=value, step=self.step, epoch=self.epoch)
+                    self.marks = [*self.marks, made]
+                if what == "roll_back":
+                    self._go_back(value)
             if self.status != "paused":
                 return True
             time.sleep(0.05)
             self.tell()
+
+    def _go_back(self, name: str | None) -> None:
+        """Cut everything back to a mark; its epoch goes on from there."""
+        mark = next(m for m in self.marks[::-1] if name in (None, m.name))
+        self.step, self.epoch = mark.step, mark.epoch
+        del self._points[self.step :], self.epoch_index[self.epoch :]
+        self.step_in_epoch = self.step - sum(self.epoch_index[-1:])
+        self._sums = self.step_in_epoch * np.array(self._points[-1])
+        self.marks = [m for m in self.marks if m.step <= self.step]
+        self.alarms = [alarm for alarm in self.alarms if alarm.step <= self.step]
+        for values in self.history.values():
+            del values[self.epoch :]
+        self.generation += 1
 
     @staticmethod
     def _value(name: str, progress: float, noise: float) -> float:

@@ -35,6 +35,7 @@ def test_right_cells_make_their_models_and_wrong_ones_say_what_is_wrong(kernel):
             differ.append(f"{cell}\n--- should be\n{answer}\n--- but is\n{said}")
     for cell, answer in wrong:
         text = re.sub(r"Cell In\[\d+\]", "Cell In[1]", kernel.run(cell).text)
+        text = re.sub(r"has [\d.]+ .B free", "has 9.99 GB free", text)
         text = "\n".join(line.rstrip() for line in text.splitlines())
         if text != answer:
             differ.append(f"{cell}\n--- should show\n{answer}\n--- but shows\n{text}")
@@ -53,6 +54,11 @@ def test_right_cells_make_their_models_and_wrong_ones_say_what_is_wrong(kernel):
         ("%kfit cl|", "cl", "clf"),
         ("%kfit clf x_|", "x_", "x_train"),
         ("%kinspect clf dense|", "dense", "dense_1"),
+        ("%%kmodel net\nDense(3, activation=|", "", '"relu"'),
+        ("%kfit clf x_train y_train --ba|", "--ba", "--background"),
+        ("%kmistakes clf x_|", "x_", "x_train"),
+        ("%kruns --so|", "--so", "--sort"),
+        ("%kexport clf clf.out --to |", "", "stablehlo"),
         ("%config KerasNB.ep|", "KerasNB.ep", "KerasNB.epochs"),
         ("%%kmo|", "%%kmo", "%%kmodel"),
     ],

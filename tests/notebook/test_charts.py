@@ -65,14 +65,12 @@ def test_rows_grow_and_a_new_name_leaves_a_gap_before_it():
     assert len(rows["accuracy"]) == 0
 
 
-def test_a_new_name_and_a_thinning_make_copies_stale():
+def test_what_was_added_is_handed_back_in_the_order_of_all_names():
     rows = charts.Rows(limit=64)
-    rows.extend({"step": [1.0]})
-    first = rows.generation
-    rows.extend({"loss": [1.0]})
-    assert rows.generation == first + 1
+    rows.extend({"step": [1.0], "loss": [3.0]})
+    added = rows.extend({"val": [5.0], "step": [2.0]})
+    np.testing.assert_array_equal(added, np.float32([[2, np.nan, 5]]))
     rows.extend({"step": np.arange(100.0), "loss": np.sin(np.arange(100.0))})
-    assert rows.generation == first + 2
     assert len(rows) <= 64
 
 
@@ -97,11 +95,12 @@ def test_rows_stay_below_their_limit_however_long_the_run():
         ("mean_absolute_error", "min"),
         ("AUC", "max"),
         ("f1_score", "max"),
-        ("learning_rate", "min"),
+        ("learning_rate", None),
+        ("sure", None),
     ],
 )
-def test_a_metric_tells_by_its_name_which_way_is_better(name, direction):
-    assert charts.better(name) == direction
+def test_a_metric_tells_by_its_name_which_way_is_better_or_not_at_all(name, direction):
+    assert charts.direction(name) == direction
 
 
 def make(epochs=4, validation=True, per=10, **options):
@@ -132,6 +131,15 @@ def test_the_best_epoch_is_judged_by_validation_and_passes_over_gaps():
     assert charts.Curves().best("loss") is None
 
 
+def test_a_metric_nobody_knows_has_no_best_epoch():
+    curves = charts.Curves(plans=("sure",))
+    curves.epochs.extend({"sure": [0.2, 0.8, 0.5]})
+    assert curves.best("sure") is None
+    assert "best" not in charts.describe(curves, "sure")
+    made = ElementTree.fromstring(charts.curve(curves, "sure"))
+    assert "best" not in [node.get("class") for node in made.iter()]
+
+
 def test_an_axis_shows_what_was_reached_and_leaves_room_while_running():
     curves = make()
     assert curves.span == (0, 4)
@@ -151,9 +159,10 @@ def test_epochs_go_on_from_the_first_of_a_continued_run():
 def test_a_curve_is_a_well_formed_picture_with_all_its_series():
     root = ElementTree.fromstring(charts.curve(make(), "loss", note="0:42"))
     classes = [node.get("class") for node in root.iter()]
-    assert classes.count("dot") == 4 + 1
-    assert classes.count("ring") == 4 + 1
+    assert classes.count("dot") == classes.count("ring") == 1 + 1
     assert classes.count("best") == 1
+    dotted = [node for node in root.iter() if node.get("marker-mid")]
+    assert [node.get("d").count(",") for node in dotted] == [4, 4]
     words = " ".join("".join(node.itertext()) for node in root.findall(".//{*}text"))
     assert "best 0.5000, epoch 2" in words
     assert "0:42" in words
@@ -201,3 +210,37 @@ def test_a_long_table_folds_its_middle():
     assert charts.epoch_table(curves).count("<details>") == 1
     assert charts.epoch_table(make()).count("<details>") == 0
     assert charts.epoch_table(charts.Curves()) == ""
+
+
+def test_marks_alarms_and_earlier_runs_are_drawn_where_they_were():
+    curves = make()
+    curves.signs = [charts.Sign("mark", "m", 20), charts.Sign("alarm", "a", 999)]
+    before = np.array([1.0, 2.0, 3.0])
+    curves.earlier = [
+        charts.Earlier(
+            "first", {"loss": (before, before), "val_loss": (before, before)}
+        )
+    ]
+    picture = charts.curve(curves, "loss")
+    root = ElementTree.fromstring(picture)
+    classes = [node.get("class") for node in root.iter()]
+    assert classes.count("mark") == 1
+    assert classes.count("alarm") == 0, "it is beyond the axis"
+    mark = next(node for node in root.iter() if node.get("class") == "mark")
+    assert mark[0].get("d").startswith("M209.0,"), "step 20 of 40 is in the middle"
+    assert (classes.count("past"), classes.count("past late")) == (1, 1)
+    assert "behind: first" in "".join(root.itertext())
+    curves.steps_per_epoch = None
+    assert 'class="past"' not in charts.curve(curves, "loss"), "the axis counts steps"
+
+
+def test_what_is_measured_at_some_steps_has_a_curve_of_its_own():
+    curves = make()
+    curves.plans = ("loss", "gradient_norm")
+    curves.health.extend({"step": [1.0, 20.0], "gradient_norm": [5.0, 0.5]})
+    step, values = curves.running("gradient_norm")
+    np.testing.assert_array_equal([step, values], np.float32([[1, 20], [5, 0.5]]))
+    root = ElementTree.fromstring(charts.curve(curves, "gradient_norm"))
+    assert "gradient norm" in "".join(root.itertext())
+    line = next(n for n in root.findall(".//{*}path") if n.get("class") == "steps")
+    assert line.get("d").count(",") == 2

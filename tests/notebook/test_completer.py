@@ -9,12 +9,22 @@ import kerasnb as keras
 from kerasnb.notebook.completer import matches
 
 
-@pytest.fixture
-def names(shell):
-    """A shell with a model, arrays and a few other things in it."""
+@pytest.fixture(scope="module")
+def net():
+    """A model that was trained, so that there is a run of its name."""
+    keras.runs.clear()
     net = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(2, name="out")], name="net"
     )
+    net.compile("sgd", "mse")
+    net.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    yield net
+    keras.runs.clear()
+
+
+@pytest.fixture
+def names(shell, net):
+    """A shell with a model, arrays and a few other things in it."""
     shell.push(
         {
             "net": net,
@@ -79,6 +89,27 @@ def complete(shell, text):
         ('%%kmodel net\nConv2D(3, 3, padding="|', "", ["same", "valid"]),
         ("%%kmodel net\nDense(3, kernel_initializer='he|", "he", ["he_normal"]),
         ("%%kmodel net\nInput(sh|", "sh", ["shape="]),
+        ("%%kmodel net\nDense(3, activation=|", "", ['"relu"', '"softmax"']),
+        ("%%kmodel net\nDense(3, use_bias=|", "", ["False", "True"]),
+        ("%%kmodel net\nLSTM(3, return_sequences = |", "", ["True", "False"]),
+        ("%%kmodel net\nDense(n|", "n", ["name=", "net"]),
+        ("%%kmodel net\nfor wide in (1, 2):\n    Dense(wi|", "wi", ["wide", "width"]),
+        ("%%kmodel net --le|", "--le", ["--learning-rate"]),
+        ("%%kmodel net --input x_train --target y|", "y", ["y_train"]),
+        ("%%kmodel net --keep --optimizer ada|", "ada", ["adam", "adamax"]),
+        ("%kmistakes |", "", ["net"]),
+        ("%kmistakes net x|", "x", ["x_train"]),
+        ("%kmistakes net x_train |", "", ["y_train"]),
+        ("%kmistakes net x_train y_train --w|", "--w", ["--worst"]),
+        ("%kinspect net o|", "o", ["out"]),
+        ("%kinspect |", "", ["net"]),
+        ("%kruns --|", "--", ["--compare", "--sort", "--clear"]),
+        ("%kruns --compare |", "", ["net"]),
+        ("%kruns --sort |", "", ["loss", "time"]),
+        ("%kexport |", "", ["net"]),
+        ("%kexport net net.out --|", "--", ["--to", "--batch"]),
+        ("%kexport net net.out --to |", "", ["stablehlo"]),
+        ("%kinfo --|", "--", ["--help"]),
         ("%%kmodel net\nwhi|", "whi", ["while"]),
         ("%%kmodel net\n|", "", ["Dense", "Conv2D"]),
     ],
@@ -88,6 +119,12 @@ def test_tab_offers_what_may_stand_there(names, text, fragment, among):
     assert found == fragment
     assert set(among) <= set(offered)
     assert all(name.lower().startswith(fragment.lower()) for name in offered)
+
+
+def test_tab_offers_a_text_that_is_typed_without_its_quotes(names):
+    found, offered = complete(names, "%%kmodel net\nDense(3, activation=rel|")
+    assert found == "rel"
+    assert offered[:2] == ['"relu"', '"relu6"']
 
 
 @pytest.mark.parametrize(
@@ -103,11 +140,23 @@ def test_tab_does_not_offer_what_makes_no_sense(names, text, never):
 
 
 @pytest.mark.parametrize(
-    "text", ["De|", "x = De|", "%time De|", "%%kmodel net\nwords.up|", "%kf|", "%%kmo|"]
+    "text",
+    [
+        "De|",
+        "x = De|",
+        "%time De|",
+        "%%kmodel net\nwords.up|",
+        "%kf|",
+        "%%kmo|",
+        "%kexport net fol|",
+        "%%kmodel net\nDense(3, name='a|",
+        "%%time\nDe|",
+        "|",
+    ],
 )
 def test_everything_else_is_left_to_others(names, text):
     before = text.partition("|")[0]
-    assert matches(before, before, names) == ("", [])
+    assert matches(before, before, names)[1] == []
 
 
 def test_an_answer_takes_less_than_a_twentieth_of_a_second(names):

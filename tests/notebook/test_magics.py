@@ -172,7 +172,9 @@ def test_keep_says_which_weights_were_kept(run, shell):
     assert first.out == "There was no model to keep weights of yet.\n"
     old = shell.user_ns["net"].get_weights()
     cell = run(CELL.format("-q --keep").replace("Dense(3", "Dense(5"))
-    assert cell.out == "Kept the weights of dense. New: dense_1.\n"
+    assert cell.out == (
+        "Kept the weights of dense. New: dense_1. Dropped: the earlier dense_1.\n"
+    )
     np.testing.assert_array_equal(shell.user_ns["net"].get_weights()[0], old[0])
 
 
@@ -320,6 +322,7 @@ def test_config_sets_what_is_not_said_on_a_line(run, shell):
     try:
         run("%config KerasNB.tracebacks = 'full'")
         assert config.tracebacks() == "full"
+        assert "Current: 'full'" in run("%config KerasNB").out
     finally:
         config.tracebacks("short")
     before = config.display()
@@ -342,6 +345,24 @@ def test_kfit_trains_and_keeps_the_history(run, shell):
     assert net.run.batch_size == 16 and float(net.optimizer.learning_rate) == 0.5
     assert cell.result.result is None
     assert "Epoch 3/3" in cell.out + cell.err
+
+
+def test_kfit_trains_in_the_background_under_a_name(run, shell):
+    run(CELL.format("-q"))
+    cell = run("%kfit net x y -e 3 --background --verbose 0 --name long")
+    assert cell.out == (
+        "long trains `net` in the background; long.pause(), long.stop() and "
+        "long.wait() steer it.\n"
+    )
+    run("import kerasnb")
+    cell = run("long.wait(), long.name, kerasnb.runs['long'].epochs_done")
+    assert cell.result.result[0] is shell.user_ns["net"].history
+    assert cell.result.result[1:] == ("long", 3)
+    run("%kfit net x y --background --verbose 0\nnet_run.wait()")
+    assert shell.user_ns["net_run"] is shell.user_ns["net"].run
+    for name, words in (("net", "hide the model `net`"), ("x", "hide your data `x`")):
+        cell = run(f"%kfit net x y --background --name {name}", error="UsageError")
+        assert words in str(cell.error)
 
 
 def test_kfit_takes_a_fraction_callbacks_and_a_dataset(run, shell):
@@ -425,7 +446,7 @@ def test_an_error_of_ours_shows_the_users_lines_and_the_sentence(run):
     while trace is not None:
         frames.append(trace.tb_frame.f_code.co_filename)
         trace = trace.tb_next
-    assert any(name.endswith("trainer.py") for name in frames)  # for %debug
+    assert any(name.endswith("predict.py") for name in frames)  # for %debug
 
 
 def test_full_tracebacks_and_other_errors_are_left_alone(run):
@@ -435,7 +456,7 @@ def test_full_tracebacks_and_other_errors_are_left_alone(run):
         cell = run("net.predict(x[:, :2])", error="ValueError")
     finally:
         config.tracebacks("short")
-    assert "trainer.py" in cell.out
+    assert "predict.py" in cell.out
     cell = run("import json\njson.loads('{')", error="JSONDecodeError")
     assert "decoder.py" in cell.out
 

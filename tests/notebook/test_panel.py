@@ -1,8 +1,11 @@
 """kerasnb.notebook.panel"""
 
+import json
+import math
 import re
 import time
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,25 +51,26 @@ def unhurried(monkeypatch):
 
 
 class Page:
-    """What a browser page would know: the rows of the messages, put together."""
+    """What a browser page would know: the messages put together."""
 
     def __init__(self, live):
-        self.messages, self.rows = [], {}
+        self.messages, self.rows, self.names, self.facts = [], {}, {}, {}
+        self.bytes = 0
         live.view.send = self.receive
 
     def receive(self, message, buffers):
+        self.bytes += len(json.dumps(message)) + sum(map(len, buffers))
+        if message["whole"]:
+            self.names, self.rows, self.facts = message["names"], {}, {}
+        else:
+            assert message["part"] == self.messages[-1]["part"] + 1
         self.messages.append(message)
-        for name, buffer in zip(("steps", "epochs"), buffers, strict=True):
-            table = message[name]
-            rows = np.frombuffer(buffer, np.float32).reshape(
-                -1, max(1, len(table["names"]))
-            )
-            held = self.rows.get(name)
-            if table["at"] == 0 or held is None:
-                held = np.empty((0, rows.shape[1]), np.float32)
-            assert len(held) == table["at"], "rows must arrive in order, each once"
-            self.rows[name] = np.concatenate([held, rows]) if len(rows) else held
-        self.names = {name: message[name]["names"] for name in ("steps", "epochs")}
+        self.facts |= message["facts"]
+        for name, buffer in zip(self.names, buffers, strict=True):
+            width = max(1, len(self.names[name]))
+            rows = np.frombuffer(buffer, np.float32).reshape(-1, width)
+            held = self.rows.get(name, np.empty((0, width), np.float32))
+            self.rows[name] = np.concatenate([held, rows])
 
 
 def test_a_run_is_shown_once_with_its_still_picture_and_words(output):
@@ -93,8 +97,9 @@ def test_a_page_receives_every_row_once_and_in_order(output, unhurried):
     assert page.names["epochs"] == ["loss", "val_loss", "accuracy", "val_accuracy"]
     expected = [run.history[name] for name in page.names["epochs"]]
     np.testing.assert_allclose(page.rows["epochs"].T, expected, rtol=1e-6)
-    sizes = [m["steps"]["at"] for m in page.messages]
-    assert sizes == sorted(sizes), "nothing was sent twice"
+    wholes = [m["part"] for m in page.messages if m["whole"]]
+    assert wholes[0] == 1
+    assert len(wholes) <= 3, "all again for new columns, once of steps, once of epochs"
 
 
 def test_messages_come_at_most_ten_times_a_second(output):
@@ -113,11 +118,11 @@ def test_a_page_that_asks_gets_the_whole_record(output, unhurried):
     before = len(page.messages)
     live.obey({"op": "sync", "id": "1"})
     assert len(page.messages) == before + 1
-    assert page.messages[-1]["steps"]["at"] == 0
+    assert page.messages[-1]["whole"]
     assert len(page.rows["steps"]) == 40
 
 
-def test_a_page_that_asks_during_training_is_answered_by_the_next_message(
+def test_a_page_that_asks_during_training_is_answered_with_all_there_is(
     output, unhurried
 ):
     run = FakeRun(epochs=2, steps_per_epoch=20)
@@ -127,20 +132,52 @@ def test_a_page_that_asks_during_training_is_answered_by_the_next_message(
         lambda run, final=False: run.step == 20 and live.obey({"op": "sync", "id": "1"})
     )
     run.loop()
-    starts = [m["steps"]["at"] for m in page.messages]
-    assert starts.count(0) >= 2
+    assert page.messages[-1]["whole"] or any(m["whole"] for m in page.messages[3:])
     assert len(page.rows["steps"]) == 40
 
 
 @pytest.mark.parametrize(
-    ("op", "order"),
-    [("pause", "pause"), ("resume", "resume"), ("stop", "stop"), ("finish", "finish")],
+    ("message", "order"),
+    [
+        ({"op": "pause"}, "pause"),
+        ({"op": "resume"}, "resume"),
+        ({"op": "stop"}, "stop"),
+        ({"op": "finish"}, "finish"),
+        ({"op": "step"}, ("advance", 1)),
+        ({"op": "mark"}, ("mark", "mark 1")),
+        ({"op": "rate", "value": "0.02"}, ("rate", 0.02)),
+    ],
 )
-def test_a_button_reaches_the_run(output, op, order):
+def test_a_control_reaches_the_run(output, message, order):
     run = FakeRun()
     live = LivePanel(run, "widget")
-    live.obey({"op": op, "id": "1"})
+    live.obey({**message, "id": "1"})
     assert run.orders.get_nowait() == order
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"op": "rate", "value": "fast"}, "could not convert"),
+        ({"op": "rate", "value": -1}, "-1.0 is no learning rate"),
+        ({"op": "rate", "value": "inf"}, "inf is no learning rate"),
+        ({"op": "rate"}, "must be a"),
+        ({"op": "roll_back", "value": "x"}, "run `digits` has no mark `x`"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_answered_and_asks_nothing(
+    output, unhurried, message, words
+):
+    run = FakeRun()
+    live = LivePanel(run, "widget")
+    page = Page(live)
+    live.obey({**message, "id": "1"})
+    live()
+    assert run.orders.empty()
+    assert words in page.facts["refused"]
+    live.obey({"op": "pause", "id": "2"})
+    live()
+    assert page.facts["refused"] == ""
 
 
 def test_an_unknown_message_is_ignored(output):
@@ -167,7 +204,7 @@ def test_a_long_burst_of_steps_is_thinned_but_keeps_its_spike(output, unhurried)
     page = Page(live)
     run.loop()
     _, values = run.step_points()
-    assert len(page.rows["steps"]) <= 1000
+    assert len(page.rows["steps"]) <= 400
     assert page.rows["steps"][:, 1].max() == values["loss"].max()
     assert page.rows["steps"][-1, 0] == 20_000
 
@@ -178,9 +215,8 @@ def test_facts_carry_no_number_that_json_lacks(output, unhurried):
     page = Page(live)
     run.samples_per_second, run.learning_rate = float("inf"), float("nan")
     live(final=True)
-    facts = page.messages[-1]["facts"]
-    assert facts["samples_per_second"] is None
-    assert facts["learning_rate"] is None
+    assert page.facts["samples_per_second"] is None
+    assert page.facts["learning_rate"] is None
 
 
 def test_an_epoch_without_validation_leaves_a_gap(output, unhurried):
@@ -199,9 +235,9 @@ def test_unknown_steps_in_an_epoch_are_learnt_from_the_first(output, unhurried):
     run = FakeRun(epochs=2, steps_per_epoch=None)
     page = Page(LivePanel(run, "widget"))
     run.loop()
-    told = [m["facts"]["steps_per_epoch"] for m in page.messages]
+    told = [m["facts"].get("steps_per_epoch", "the same") for m in page.messages]
     assert told[0] is None
-    assert told[-1] == 100
+    assert page.facts["steps_per_epoch"] == 100
 
 
 def test_a_continued_run_counts_its_epochs_from_where_it_began(output, unhurried):
@@ -209,8 +245,7 @@ def test_a_continued_run_counts_its_epochs_from_where_it_began(output, unhurried
     run.epoch = 3
     page = Page(LivePanel(run, "widget"))
     run.loop()
-    facts = page.messages[-1]["facts"]
-    assert (facts["first_epoch"], facts["epoch"]) == (3, 5)
+    assert (page.facts["first_epoch"], page.facts["epoch"]) == (3, 5)
     assert len(page.rows["epochs"]) == 2
 
 
@@ -331,3 +366,222 @@ def test_no_warning_is_given_by_a_whole_run(output):
         run = FakeRun(epochs=1)
         LivePanel(run, "widget")
         run.loop()
+
+
+# --- Going back, marks, alarms, earlier runs ------------------------------------------
+
+ALARM = {
+    "kind": "gradients",
+    "sentence": "Gradients of `dense` have exploded.",
+    "hint": "Try a smaller learning rate.",
+    "step": 30,
+}
+
+
+def trained_with(at, mode="widget", **options):
+    """A run, its panel and its page; `at[step]` is done at that step."""
+    run = FakeRun(epochs=3, steps_per_epoch=50, **options)
+    live = LivePanel(run, mode)
+    page = Page(live) if mode == "widget" else None
+    done = set()
+
+    def act(run, final=False):
+        if run.step in at and run.step not in done:
+            done.add(run.step)
+            at[run.step](run, live)
+
+    run.listeners.append(act)
+    run.loop()
+    return run, live, page
+
+
+def test_a_run_that_goes_back_is_read_again(output, unhurried):
+    run, live, page = trained_with(
+        {
+            30: lambda run, live: live.obey({"op": "mark", "id": "1"}),
+            80: lambda run, live: live.obey(
+                {"op": "roll_back", "value": "mark 1", "id": "2"}
+            ),
+        }
+    )
+    assert run.generation == page.facts["generation"] == 1
+    np.testing.assert_array_equal(page.rows["steps"][:, 0], np.arange(1, 151))
+    assert len(page.rows["epochs"]) == 3
+    assert page.facts["marks"] == [{"name": "mark 1", "step": 30, "epoch": 0}]
+    assert len(live.curves.steps) == 150
+
+
+def test_one_step_is_made_while_it_is_paused(output, unhurried):
+    paused_at = []
+
+    def press(run, final=False):
+        if run.status == "running" and run.step == 40:
+            run.pause()
+        if run.status == "paused" and run.step not in paused_at:
+            paused_at.append(run.step)
+            live.obey({"op": "step" if run.step < 42 else "stop", "id": str(run.step)})
+
+    run = FakeRun(epochs=1, chunk=1)
+    live = LivePanel(run, "widget")
+    run.listeners.append(press)
+    run.loop()
+    assert paused_at == [40, 41, 42]
+
+
+def test_an_alarm_is_told_everywhere_until_it_is_silenced(output, unhurried):
+    at = {30: lambda run, live: run.note_alarm(**ALARM)}
+    run, live, page = trained_with(at)
+    [told] = page.facts["alarms"]
+    assert told == {**ALARM, "layer": None}
+    words = "Gradients of `dense` have exploded. Try a smaller learning rate."
+    assert live.text().splitlines()[-1] == f"alarm: {words}"
+    assert f"<li>step 30: {words}</li>" in live.still()
+    assert live.curves.signs == [
+        panel_file.charts.Sign("alarm", ALARM["sentence"], ALARM["step"])
+    ]
+    live.obey({"op": "silence", "value": "gradients", "id": "1"})
+    live(final=True)
+    assert run.silenced == {"gradients"}
+    assert page.facts["alarms"] == []
+    assert "exploded" not in live.text() + live.still()
+
+
+def test_a_gradient_norm_has_a_curve_and_a_number(output, unhurried):
+    run = FakeRun(epochs=2, steps_per_epoch=100)
+    run.gradient_norm = 0.5
+    live = LivePanel(run, "widget")
+    page = Page(live)
+    run.loop()
+    assert page.facts["gradient_norm"] == 0.5
+    assert page.facts["charts"][-1] == {
+        "name": "gradient_norm",
+        "better": None,
+        "aside": True,
+    }
+    index, values = run.health_points()
+    np.testing.assert_array_equal(page.rows["health"][:, 0], index + 1)
+    np.testing.assert_allclose(
+        page.rows["health"][:, 1], values["gradient_norm"], rtol=1e-6
+    )
+    assert "gradient_norm" not in live.still(), "when it is measured is chance"
+
+
+def test_earlier_runs_of_the_same_model_are_drawn_behind(
+    output, unhurried, monkeypatch
+):
+    def record(name, model, status="finished"):
+        history = {"loss": [3.0, math.nan, 1.0], "val_loss": [2.0], "odd": [[1], [2]]}
+        return SimpleNamespace(
+            name=name,
+            model={"name": model},
+            history=history,
+            places={"loss": [0, 1, 2], "val_loss": [2], "odd": [0, 1]},
+            over=status == "finished",
+        )
+
+    kept = [record("other", "net"), record("now", "digits", "running")]
+    kept += [record(f"digits-{i}", "digits") for i in range(5)]
+    monkeypatch.setattr(panel_file.runs, "session", kept)
+    live = LivePanel(FakeRun(epochs=1), "widget")
+    page = Page(live)
+    live(final=True)
+    names = [one["name"] for one in page.facts["earlier"]]
+    assert names == ["digits-2", "digits-3", "digits-4"], "the last three"
+    assert page.facts["earlier"][0]["lines"]["loss"] == [[1, 2, 3], [3.0, None, 1.0]]
+    assert "val_loss" not in page.facts["earlier"][0]["lines"], "one point is no line"
+    assert "earlier" not in page.messages[-1]["facts"] or page.messages[-1]["whole"]
+
+
+STATES = [
+    ("queued", "", "digits: queued"),
+    ("running", "", "digits: training, 1 of 3 epochs"),
+    ("paused", "", "digits: paused after 1 epoch"),
+    ("finished", "", "digits: finished after 1 epoch"),
+    ("stopped", "stopped in epoch 2 of 3", "digits: stopped in epoch 2 of 3"),
+    (
+        "interrupted",
+        "interrupted after 70 whole steps",
+        "digits: interrupted after 70 whole steps",
+    ),
+    ("failed", "ValueError: no", "digits: failed: ValueError: no"),
+]
+
+
+@pytest.mark.parametrize(("status", "message", "words"), STATES)
+def test_every_state_is_told_in_words(output, unhurried, status, message, words):
+    run = FakeRun(epochs=3)
+    live = LivePanel(run, "html")
+    if status != "queued":
+        run.history, run.epoch = {"loss": [0.5], "val_loss": [0.25]}, 1
+        words += "\nloss 0.5000  val_loss 0.2500"
+        run.mark("before")
+        run._obey()
+        words += "\nmarks: before (step 0)"
+    run.status, run.message = status, message
+    live(final=True)
+    assert live.text() == words
+    html = live.still()
+    assert words.splitlines()[0].removeprefix("digits: ") in html
+    assert html.count("<img") == 2
+
+
+# --- How much there is to carry -------------------------------------------------------
+
+TEN = ("loss", *(f"accuracy_{i}" for i in range(9)))
+
+
+def test_ten_curves_take_less_than_fifty_kilobytes_a_second(output, monkeypatch):
+    """A fast training, a thousand steps a message: ten messages are a second."""
+    monkeypatch.setattr(panel_file, "_BETWEEN_MESSAGES", 0)
+    run = FakeRun(epochs=1, steps_per_epoch=30_000, chunk=1000, metrics=TEN)
+    page = Page(LivePanel(run, "widget"))
+    for number in range(8):
+        run.note_alarm(**{**ALARM, "kind": str(number)})
+    run.loop()
+    middle = [m for m in page.messages if not m["whole"]]
+    assert len(middle) >= 28
+    first = next(m for m in page.messages if m["whole"])
+    assert len(json.dumps(first)) < 10_000
+    assert page.bytes / len(page.messages) * 10 < 50_000
+
+
+@pytest.mark.parametrize("epochs", [5, 40, 300])
+@pytest.mark.parametrize("metrics", [TEN[:2], TEN])
+def test_a_run_adds_less_than_sixty_kilobytes_to_a_notebook(output, metrics, epochs):
+    run = FakeRun(epochs=epochs, steps_per_epoch=30, chunk=30, metrics=metrics)
+    live = LivePanel(run, "widget")
+    live._output = None
+    run.loop()
+    run.note_alarm(**ALARM)
+    live(final=True)
+    assert len(json.dumps(live._bundle())) < 60_000
+
+
+def test_a_paused_run_is_silent(output, unhurried):
+    run = FakeRun(epochs=1)
+    live = LivePanel(run, "widget")
+    page = Page(live)
+    run.status = "paused"
+    live()
+    sent = len(page.messages)
+    for number in range(5):
+        run.elapsed = float(number)
+        live()
+    assert len(page.messages) == sent
+
+
+def test_an_html_page_made_of_a_notebook_shows_pictures_and_numbers(output):
+    """What nbconvert makes of the output that a saved notebook holds."""
+    from nbconvert import HTMLExporter
+    from nbformat import v4
+
+    run = FakeRun(epochs=2)
+    live = LivePanel(run, "widget")
+    run.loop()
+    made = v4.new_output("display_data", live._bundle())
+    notebook = v4.new_notebook(cells=[v4.new_code_cell("", outputs=[made])])
+    page, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    assert page.count('src="data:image/svg+xml;base64,') == 2
+    assert "finished after 2 epochs" in page
+    assert re.search(r"<th>2</th><td>0\.\d{4}</td>", page)
+    assert "<script" not in page

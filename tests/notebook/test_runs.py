@@ -157,7 +157,7 @@ def test_runs_are_rows_with_their_best_results_and_a_small_curve(html):
 def test_a_comparison_lays_curves_over_one_another(html):
     runs = [record("a"), record("b", scale=2.0, seed=4)]
     _, text, pictures = shown(Runs(runs).compare())
-    assert len(pictures) == 1
+    assert len(pictures) == 3  # the curves of both, and those in the table
     assert all(name in words_of(pictures[0]) for name in ("a", "b", "thin: training"))
     paths = [
         p.get("class") for p in pictures[0].iter() if p.get("class") in ("line", "thin")

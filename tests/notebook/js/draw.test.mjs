@@ -33,16 +33,41 @@ test("thinning a hundred thousand points keeps a single spike and is quick", () 
   assert.equal(kept.at(-1), 99_999);
 });
 
-test("columns grow past their room and forget what a rewrite drops", () => {
+test("columns grow past their room and begin anew", () => {
   const columns = new draw.Columns();
   const rows = Float32Array.from({ length: 2000 }, (_, i) => i);
-  columns.put(["step", "loss"], 0, rows);
+  columns.begin(["step", "loss"]);
+  columns.append(rows);
   assert.equal(columns.length, 1000);
-  columns.put(["step", "loss"], 1000, Float32Array.of(7, 8));
+  columns.append(Float32Array.of(7, 8));
   assert.deepEqual([...columns.get("loss").slice(-2)], [1999, 8]);
-  columns.put(["step", "loss"], 0, Float32Array.of(1, 2));
+  columns.begin(["step", "loss"]);
+  columns.append(Float32Array.of(1, 2));
   assert.deepEqual([...columns.get("step")], [1]);
   assert.equal(columns.get("no such").length, 0);
+});
+
+test("columns beyond their limit are thinned in place and keep a spike", () => {
+  const columns = new draw.Columns(1000);
+  columns.begin(["step", "loss"]);
+  for (let part = 0; part < 100; part++) {
+    const rows = Array.from({ length: 50 }, (_, i) => [50 * part + i, part === 3 && i === 7 ? 9 : 1]);
+    columns.append(Float32Array.from(rows.flat()));
+    assert.ok(columns.length <= 1000);
+  }
+  assert.equal(Math.max(...columns.get("loss")), 9);
+  assert.equal(columns.get("step").at(-1), 4999);
+  assert.deepEqual([...columns.get("step")], [...columns.get("step")].sort((a, b) => a - b));
+});
+
+test("a smooth line follows the level, passes over gaps and starts at once", () => {
+  const noisy = Float32Array.from({ length: 400 }, (_, i) => 5 + (i % 2 ? 1 : -1));
+  const line = draw.smooth(noisy, 20);
+  assert.equal(line[0], 4);
+  assert.ok(Math.abs(line[399] - 5) < 0.2);
+  const gap = draw.smooth([1, NaN, 1], 5);
+  assert.deepEqual([...gap], [1, NaN, 1]);
+  assert.equal(draw.smooth([], 5).length, 0);
 });
 
 test("floats are read from the middle of a buffer that is not aligned", () => {

@@ -1,9 +1,10 @@
 // What a page knows of a run.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { RunRecord, reading } from "../../../kerasnb/notebook/record.js";
+import { RunRecord, reading, signs } from "../../../kerasnb/notebook/record.js";
 
 const view = (rows) => new DataView(Float32Array.from(rows.flat()).buffer);
+const names = { steps: ["step", "loss"], epochs: ["loss", "val_loss"], health: ["step", "gradient_norm"] };
 const facts = (more = {}) => ({
   status: "running",
   first_epoch: 0,
@@ -12,14 +13,9 @@ const facts = (more = {}) => ({
   steps_per_epoch: 10,
   ...more,
 });
-const message = (at, more = {}) => ({
-  op: "append",
-  generation: 0,
-  facts: facts(),
-  steps: { at: at[0], names: ["step", "loss"] },
-  epochs: { at: at[1], names: ["loss", "val_loss"] },
-  ...more,
-});
+const rows = (steps = [], epochs = [], health = []) => [view(steps), view(epochs), view(health)];
+const whole = (more = {}) => ({ part: 1, whole: true, names, facts: facts(), ...more });
+const next = (part, news = {}) => ({ part, whole: false, facts: news });
 
 function filled() {
   const record = new RunRecord();
@@ -28,34 +24,66 @@ function filled() {
     [1.5, 1.2],
     [0.6, 1.4],
   ];
-  assert.ok(record.take(message([0, 0]), [view(steps), view(epochs)]));
+  assert.ok(record.take(whole(), rows(steps, epochs, [[1, 7], [11, 3]])));
   return record;
 }
 
-test("rows that follow are taken and rows with a gap before them are refused", () => {
+test("messages that follow are taken, one with a gap before it is refused", () => {
   const record = filled();
-  assert.equal(record.take(message([20, 2]), [view([[21, 0.5]]), view([])]), true);
-  assert.equal(record.take(message([40, 2]), [view([[41, 0.5]]), view([])]), false);
-  assert.equal(record.take(message([21, 1]), [view([]), view([])]), false);
+  assert.equal(record.take(next(2, { step: 21 }), rows([[21, 0.5]])), true);
   assert.equal(record.steps.length, 21);
+  assert.equal(record.facts.step, 21);
+  assert.equal(record.facts.epochs, 8, "what did not change is still known");
+  assert.equal(record.take(next(4), rows([[23, 0.5]])), false);
+  assert.equal(record.take(next(2), rows([[21, 0.5]])), false);
+  assert.equal(record.steps.length, 21);
+  assert.equal(new RunRecord().take(next(1), rows()), false, "all must come first");
 });
 
-test("another generation is refused unless it brings everything", () => {
+test("a message that brings everything takes the place of all", () => {
   const record = filled();
-  const other = { generation: 1 };
-  assert.equal(record.take(message([20, 2], other), [view([]), view([])]), false);
-  assert.equal(record.take(message([0, 0], other), [view([[1, 9]]), view([])]), true);
+  assert.ok(record.take(whole({ part: 9 }), rows([[1, 9]])));
   assert.deepEqual([...record.steps.get("loss")], [9]);
   assert.equal(record.epochs.length, 0);
+  assert.ok(record.take(next(10), rows([[2, 8]])));
+});
+
+test("what is measured at some steps is read at those", () => {
+  const record = filled();
+  const { step, values } = record.running("gradient_norm");
+  assert.deepEqual([[...step], [...values]], [[1, 11], [7, 3]]);
+  assert.equal(record.running("loss").values.length, 20);
+  assert.equal(reading(record, "gradient_norm", 1.0, 0.2)?.label, "step 11");
+});
+
+test("marks and alarms lie on the axis at their steps", () => {
+  const record = filled();
+  record.facts = facts({
+    marks: [{ name: "mark 1", step: 5, epoch: 0 }],
+    alarms: [{ kind: "nan", sentence: "NaN.", hint: "", layer: null, step: 15 }],
+  });
+  assert.deepEqual(signs(record), [
+    { kind: "mark", words: "mark 1", step: 5, x: 0.5 },
+    { kind: "alarm", words: "NaN.", step: 15, x: 1.5 },
+  ]);
+});
+
+test("when the kernel is gone the run is over, whatever its last word", () => {
+  const record = filled();
+  assert.equal(record.over, false);
+  record.gone = true;
+  assert.equal(record.over, true);
+  assert.deepEqual(record.span, [0, 2]);
 });
 
 test("the best epoch is judged by validation and passes over gaps", () => {
   const record = filled();
   assert.equal(record.best({ name: "loss", better: "min" }), 0);
   assert.equal(record.best({ name: "loss", better: "max" }), 1);
-  record.take(message([20, 2]), [view([]), view([[0.1, NaN]])]);
+  record.take(next(2), rows([], [[0.1, NaN]]));
   assert.equal(record.best({ name: "loss", better: "min" }), 0);
   assert.equal(record.best({ name: "absent", better: "min" }), -1);
+  assert.equal(record.best({ name: "loss", better: null }), -1, "nobody knows what is better");
 });
 
 test("the axis leaves room while running and ends where the run ended", () => {
@@ -71,7 +99,7 @@ test("the axis leaves room while running and ends where the run ended", () => {
 
 test("without a length of epochs the axis counts steps", () => {
   const record = filled();
-  record.epochs.put([], 0, new Float32Array(0));
+  record.epochs.begin([]);
   record.facts = facts({ steps_per_epoch: null, step: 17 });
   assert.deepEqual(record.span, [0, 20]);
   assert.equal(record.stepToX(17), 17);
