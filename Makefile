@@ -78,7 +78,7 @@ kernels: $(VENV)/.installed-test ## Training buttons on several versions of ipyk
 
 .PHONY: kills
 kills: export JAX_PLATFORMS ?= cpu
-kills: $(VENV)/.installed-test ## Runs killed at fifty random instants
+kills: $(VENV)/.installed-test ## Runs killed and interrupted at many random instants
 	$(PYTEST) -m kills tests
 
 .PHONY: reruns
@@ -100,11 +100,12 @@ sources: python-check ## Packages beside ours: their data, their callbacks
 
 .PHONY: bench
 bench: $(VENV)/.installed-test ## Speed beside hand-written JAX, and of files beside Keras
-	$(PY) tests/benchmarks/import_time.py
-	$(PY) tests/benchmarks/against_handwritten.py
-	$(PY) tests/benchmarks/streams.py
+	$(PY) -m tests.benchmarks.run \
+	    --also "$$(echo build/sources/lib/python*/site-packages)"
+	$(PY) -m tests.benchmarks.streams
 	$(PY) tests/benchmarks/files.py
 	$(PY) -m tests.benchmarks.layers
+	$(PY) tests/benchmarks/panel.py
 
 .PHONY: binder-check
 binder-check: python-check ## What Binder does, in a clean environment

@@ -1,6 +1,6 @@
 """`fit` on streamed batches against `fit` on the same data as arrays.
 
-Run it: `make bench`, or `python tests/benchmarks/streams.py [SOURCE ...]`. Both sides
+Run it: `make bench`, or `python -m tests.benchmarks.streams [SOURCE ...]`. Both sides
 take turns, so that a busy machine slows both; the ratio of the best epochs counts.
 Sources whose package is not installed are left out.
 """
@@ -12,9 +12,14 @@ import math
 import time
 
 import numpy as np
-from against_handwritten import SETTINGS, model_of
 
 import kerasnb as keras
+from tests.benchmarks.workloads import TABLE, compiled
+
+MODELS = {
+    "mlp": TABLE["MLP 784-128-10, batch 32"],
+    "cnn": TABLE["CNN 28x28, batch 128"],
+}
 
 
 def generator(x, y, batch_size):
@@ -111,14 +116,11 @@ class Epochs(keras.callbacks.Callback):
 
 
 def measure(name, source, laps):
-    rows, batch_size, epochs = SETTINGS[name]
-    rows = rows // batch_size * batch_size
-    rng = np.random.default_rng(0)
-    shape = (784,) if name == "mlp" else (28, 28, 1)
-    x = rng.random((rows, *shape), "float32")
-    y = rng.integers(0, 10, rows).astype("int32")
-    model, resident, streamed = model_of(name), Epochs(), Epochs()
-    options = {"epochs": epochs + 1, "verbose": 0}
+    work, batch_size = MODELS[name], MODELS[name].batch
+    rows = work.rows // batch_size * batch_size
+    x, y = work.data(rows)
+    model, resident, streamed = compiled(keras, work), Epochs(), Epochs()
+    options = {"epochs": 3, "verbose": 0}
     steps = rows // batch_size if source == "generator" else None
     for _ in range(laps):
         model.fit(x, y, batch_size, callbacks=[resident], **options)
@@ -137,7 +139,7 @@ def measure(name, source, laps):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sources", nargs="*", default=list(SOURCES))
-    parser.add_argument("--models", nargs="*", default=list(SETTINGS))
+    parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--laps", type=int, default=5)
     args = parser.parse_args()
     for source in args.sources:
