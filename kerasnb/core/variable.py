@@ -65,7 +65,8 @@ class Variable(Displayable):
             dtype = dtypes.canonical(dtype)
             what = f"variable `{self.path}` of shape {shape}"
             budget.spend(what, shape)
-            check_fits(what, shape, jnp.dtype(dtype).itemsize)
+            if not budget.is_loading():
+                check_fits(what, shape, jnp.dtype(dtype).itemsize)
             make = lambda: dtypes.as_array(  # noqa: E731
                 initializer(tuple(shape), dtype=dtype), dtype
             )

@@ -901,7 +901,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def _holds_plain(value: Any) -> bool:
-    return bool(value) and all(_is_plain(x) for x in leaves(value))
+    if isinstance(value, Variable) or not value:
+        return False
+    return all(_is_plain(x) for x in leaves(value))
 
 
 def _is_shape(value: Any) -> bool:

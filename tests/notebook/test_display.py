@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+from IPython.core.interactiveshell import ExecutionInfo
 
 import kerasnb as keras
 from kerasnb import config
@@ -166,12 +167,12 @@ def test_a_history_that_the_cell_has_drawn_is_not_drawn_again(monkeypatch):
     monkeypatch.setattr(shown, "display", lambda *data, **options: Output())
     config.display("html")
     try:
-        cells._note(None)
+        cells._note(ExecutionInfo("", False, False, False, None))
         net = model()
         net.compile("sgd", "mse")
         record = net.fit(np.zeros((8, 3)), np.zeros((8, 30)))
         assert display.mimebundle(record) == {"text/plain": repr(record)}
-        cells._note(None)  # the next cell
+        cells._note(ExecutionInfo("", False, False, False, None))  # the next cell
         assert "text/html" in display.mimebundle(record)
     finally:
         config.display("auto")

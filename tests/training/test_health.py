@@ -7,14 +7,15 @@ import pytest
 import kerasnb as keras
 from kerasnb import layers, optimizers
 from kerasnb.core import settings
-from kerasnb.training import health, watch
+from kerasnb.training import health, loop, watch
 
 
 @pytest.fixture(autouse=True)
 def looks_at_every_chunk(monkeypatch):
     for room in (health, watch):
         monkeypatch.setattr(room, "BETWEEN", 0)
-    monkeypatch.setattr(health, "SHARE", 10.0)
+    monkeypatch.setattr(health, "SHARE", 1e6)
+    monkeypatch.setattr(loop, "TICK", 0)  # chunks of few steps, however fast they are
     ready = health.Probe.ready
     monkeypatch.setattr(
         health.Probe, "ready", lambda self, wait=False: ready(self, True)
