@@ -192,9 +192,11 @@ def _elsewhere(variables: Iterable["Variable"]) -> bool:
 
 def _own(slots: dict[str, Any]) -> jax.Array:
     """A value to be given away: a copy, if somebody else has got hold of it."""
-    del slots["_unseen"]
+    slots["_unseen"] = None  # which may be the same array
     value, holders = _taken_out(slots)
-    slots["_unseen"] = copied(value) if holders > _ALONE else value
+    slots["_unseen"] = value  # what stays if the copy fails
+    if holders > _ALONE:
+        slots["_unseen"] = copied(value)
     return slots["_unseen"]
 
 

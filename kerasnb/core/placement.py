@@ -46,7 +46,13 @@ def place(value: Any, layout: Any) -> jax.Array:
 
 def copied(array: Any) -> jax.Array:
     """The same numbers in an array of its own; unlike `jnp.copy`, compiles nothing."""
-    return jax.device_put(array, may_alias=False)
+    if not isinstance(array, jax.Array) or array.is_fully_addressable:
+        return jax.device_put(array, may_alias=False)
+    # Each process copies what it holds; none needs to wait for the others.
+    parts = [copied(shard.data) for shard in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(
+        array.shape, array.sharding, parts
+    )
 
 
 def gather(array: Any) -> np.ndarray:
