@@ -47,6 +47,8 @@ class Watch:
         self._trainer, self._run, self._work, self._say = trainer, run, work, say
         self.kinds = settings.alarms()
         self.health = Health(trainer, run, preparing)
+        # A look is work for all processes, and each has a clock of its own.
+        self.health.off |= work.crew.several
         self._facts: dict[str, Any] = {}
         self._first: np.ndarray = np.zeros(0)
         self._due = 0.0
@@ -73,7 +75,7 @@ class Watch:
         if now < self._due:
             return
         self._due = now + BETWEEN
-        if not isinstance(self._work.source, Table):
+        if not (isinstance(self._work.source, Table) or self._work.crew.several):
             self._look_at_labels(data, np.asarray(index)[: at + 1].ravel())
         chunk = (self._data, self._index, np.int32(self._at))
         self.health.turn(self._state, chunk, self._goes_wrong())
