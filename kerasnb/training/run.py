@@ -100,6 +100,7 @@ class Run:
         self._paused_for = 0.0
         self.validation_seconds = 0.0
         self._last_notice = 0.0
+        self._told = ""  # the status that the listeners know
         self._recent: list[tuple[float, int, int]] = []
         self._over = threading.Event()
         self._waiting = 0
@@ -418,10 +419,11 @@ class Run:
             self._over.set()
 
     def tell(self, final: bool = False) -> None:
-        """Tell the listeners, at most ten times a second but for the last time."""
+        """Tell the listeners, at most ten times a second but for a new status."""
         now = time.monotonic()
-        if not final and now - self._last_notice < 0.1:
+        known = self.status == self._told and not final
+        if known and now - self._last_notice < 0.1:
             return
-        self._last_notice = now
+        self._last_notice, self._told = now, self.status
         for listener in self.listeners:
             listener(self, final=final)

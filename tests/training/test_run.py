@@ -106,14 +106,17 @@ def test_listeners_hear_of_a_failure(model):
     assert model.run.message == "OSError: disk full"
 
 
-def test_listeners_are_not_told_more_than_ten_times_a_second():
+def test_listeners_are_told_ten_times_a_second_and_of_a_new_status_at_once():
     run = Run("m", 1, 0, 1, 100)
     told = []
-    run.listeners.append(lambda run, final=False: told.append(final))
+    run.listeners.append(lambda run, final=False: told.append((run.status, final)))
+    for _ in range(100):
+        run.tell()
+    run.status = "paused"
     for _ in range(100):
         run.tell()
     run.finish("finished")
-    assert told == [False, True]
+    assert told == [("running", False), ("paused", False), ("finished", True)]
 
 
 def test_keeping_buffers_can_be_switched_off(monkeypatch):
