@@ -61,7 +61,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
 }
 
-_PANEL = "window.jupyterapp.shell.currentWidget"
+_PANEL = "window.jupyterapp?.shell.currentWidget"
 _KERNEL_IDLE = f"""() => {{
     const context = {_PANEL}?.sessionContext;
     return context?.session?.kernel?.status === "idle";
@@ -70,7 +70,7 @@ _ALL_DONE = f"""() => {{
     const starred = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")]
         .some((prompt) => prompt.textContent.includes("*"));
     const context = {_PANEL}?.sessionContext;
-    return !starred && context?.session?.kernel?.status === "idle";
+    return !starred && !window.runsAll && context?.session?.kernel?.status === "idle";
 }}"""
 
 
@@ -141,6 +141,7 @@ class LabServer:
             f"--IdentityProvider.token={TOKEN}",
             f"--ServerApp.root_dir={self.folder}",
             "--LabApp.expose_app_in_browser=True",  # gives tests window.jupyterapp
+            "--JupyterNotebookApp.expose_app_in_browser=True",
             "--LabApp.news_url=None",
             "--LabApp.extension_manager=readonly",
         ]
@@ -270,6 +271,13 @@ class LabPage:
         self.page.wait_for_function(_KERNEL_IDLE, timeout=90_000)
         return self
 
+    def open_in_notebook_7(self, notebook: str) -> Self:
+        """Open a notebook in Notebook 7, which the same server offers."""
+        self._go(f"notebooks/{notebook}")
+        # The kernel's name is there before the kernel: a cell run in between is lost.
+        self.page.wait_for_function(_KERNEL_IDLE, timeout=90_000)
+        return self
+
     def open_without_kernel(self, notebook: str) -> Self:
         """Open a notebook as a reader who runs nothing sees it."""
         self._go("lab")
@@ -303,7 +311,12 @@ class LabPage:
         """Run every cell and return at once, to click while they run."""
         ran = self.prompts()
         self.page.evaluate(
-            "() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }"
+            # After a cell that fails, as it may, JupyterLab forgets those that still
+            # wait; the kernel answers this question when it has run them.
+            "() => { window.runsAll = true; window.jupyterapp.commands"
+            ".execute('notebook:run-all-cells').catch(() => {})"
+            f".then(() => {_PANEL}.sessionContext.session.kernel.requestKernelInfo())"
+            ".finally(() => { window.runsAll = false; }); }"
         )
         # Until the first prompt changes, "nothing runs" would look like "all done".
         self.page.wait_for_function(

@@ -16,7 +16,6 @@ from tests.browser.labrig import (
     NARROW,
     ROOT,
     SCREENSHOTS,
-    TOKEN,
     LabServer,
     make_untrusted,
     write_notebook,
@@ -499,13 +498,8 @@ def test_the_panel_looks_as_it_was_approved_and_has_no_barriers(open_page, lab_s
 
 
 def test_every_control_is_reached_by_the_keyboard_in_notebook_7(lab, lab_server):
-    """The same server offers Notebook 7 beside JupyterLab."""
     write_notebook(lab_server.folder / "seven.ipynb", [fake()])
-    page = lab.page
-    page.goto(f"{lab_server.url}/notebooks/seven.ipynb?token={TOKEN}")
-    page.locator(".jp-Cell .jp-InputArea-editor").first.click()
-    page.get_by_text("Python 3 (ipykernel)").first.wait_for()
-    page.keyboard.press("Shift+Enter")
+    page = lab.open_in_notebook_7("seven.ipynb").run_cell(0).page
     panel = page.get_by_role("region", name="Training of digits")
     panel.wait_for(timeout=60_000)
     panel.get_by_text("2 / 200").wait_for()

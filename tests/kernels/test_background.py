@@ -42,11 +42,14 @@ def kernel(tmp_path):
 def test_cells_run_beside_a_run_that_the_stop_button_leaves_alone(kernel):
     first = kernel.client.execute(TRAIN)
     kernel.client.get_shell_msg(timeout=60)  # The cell is over.
-    second = kernel.client.execute("while True: time.sleep(0.01)")
+    # An interrupted cell would take those behind it along, for a moment.
+    alone = {"stop_on_error": False}
+    second = kernel.client.execute("while True: time.sleep(0.01)", **alone)
     assert printed(kernel, "SAID") == first
     kernel.manager.interrupt_kernel()
     kernel.client.get_shell_msg(timeout=60)
-    kernel.client.execute("run.wait()")
+    kernel.client.execute("print('WAITS'); run.wait()", **alone)
+    printed(kernel, "WAITS")
     time.sleep(0.5)
     kernel.manager.interrupt_kernel()
     kernel.client.get_shell_msg(timeout=60)
