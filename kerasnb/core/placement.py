@@ -50,9 +50,7 @@ def copied(array: Any) -> jax.Array:
         return jax.device_put(array, may_alias=False)
     # Each process copies what it holds; none needs to wait for the others.
     parts = [copied(shard.data) for shard in array.addressable_shards]
-    return jax.make_array_from_single_device_arrays(
-        array.shape, array.sharding, parts
-    )
+    return jax.make_array_from_single_device_arrays(array.shape, array.sharding, parts)
 
 
 def gather(array: Any) -> np.ndarray:
