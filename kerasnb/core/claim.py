@@ -151,6 +151,12 @@ def latest(variable: "Variable") -> jax.Array:
     return variable.box
 
 
+def together(variables: Iterable["Variable"]) -> dict["Variable", jax.Array]:
+    """The values of variables, all of one step, whatever other threads train."""
+    with LOCK:
+        return {variable: variable.box for variable in variables}
+
+
 @contextmanager
 def steady(variables: Callable[[], Iterable["Variable"]]) -> Iterator[None]:
     """Inside, variables keep the values of one step, whatever other threads train.

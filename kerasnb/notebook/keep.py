@@ -16,6 +16,9 @@ from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
+import jax
+
+from kerasnb.core.claim import together
 from kerasnb.core.configurable import serialize
 from kerasnb.core.naming import to_snake_case
 from kerasnb.core.registry import is_library
@@ -26,6 +29,10 @@ from kerasnb.models import Sequential
 from kerasnb.models.functional import Functional
 from kerasnb.optimizers import Optimizer
 from kerasnb.optimizers.schedules import LearningRateSchedule
+
+Twins = dict[Variable, Variable]
+"""What each variable of the old model is in the new one."""
+Values = dict[Variable, jax.Array]
 
 _MOST = 12  # names in a sentence
 
@@ -64,19 +71,22 @@ def keep_weights(old: Any, new: Any) -> Kept:
     was when both are alike but for the learning rate: with its slots for these layers
     and its count of steps, which a learning rate schedule that is new begins anew. A
     learning rate stays what it has become, unless the new model asks for another.
-    `old` does not change.
+    `old` does not change; while a run in the background trains it, all values are those
+    of one whole step.
     """
     pairs = _pairs(list(_leaves(old)), list(_leaves(new)))
-    twins: dict[Variable, Variable] = {}
+    twins: Twins = {}
     for source, layer in pairs:
-        for before, variable in zip(source.variables, layer.variables, strict=True):
-            twins[before] = variable
-            if before is not variable:
-                variable.assign(before)
+        twins.update(zip(source.variables, layer.variables, strict=True))
+    slots = [v for part in _parts(old.optimizer) for v in part.variables]
+    values = together([*twins, *slots])
+    for before, variable in twins.items():
+        if before is not variable:
+            variable.assign(values[before])
     result = Kept(*_split(new, [layer for _, layer in pairs]))
     result.dropped = _split(old, [source for source, _ in pairs])[1]
     if pairs:
-        result.optimizer = _keep_optimizer(old, new, twins)
+        result.optimizer = _keep_optimizer(old, new, twins, values)
     return result
 
 
@@ -200,7 +210,7 @@ def note_rates(model: Any) -> None:
         part.__dict__["_first_rate"] = _rate_of(part)
 
 
-def _keep_optimizer(old: Any, new: Any, twins: dict[Variable, Variable]) -> str:
+def _keep_optimizer(old: Any, new: Any, twins: Twins, values: Values) -> str:
     """Let the new model's optimizer go on where the old one's was; the words for it."""
     before, after = old.optimizer, new.optimizer
     if after is None or before is None or before is after or not before.built:
@@ -217,13 +227,14 @@ def _keep_optimizer(old: Any, new: Any, twins: dict[Variable, Variable]) -> str:
         return f"{type(after).__name__} begins anew: {_why_anew(before, after)}."
     after.build(new.trainable_variables)
     for twin, part in couples:
-        _transfer(twin, part, twins)
+        _transfer(twin, part, twins, values)
     if not int(after.iterations) and steps:
         return f"{type(after).__name__} goes on, and its schedule begins anew."
-    return _goes_on(after, steps)
+    return _goes_on(after)
 
 
-def _goes_on(optimizer: Any, steps: int) -> str:
+def _goes_on(optimizer: Any) -> str:
+    steps = int(optimizer.iterations)
     words = f"{type(optimizer).__name__} goes on after {steps} step{'s' * (steps != 1)}"
     now, first = _rate_of(optimizer), getattr(optimizer, "_first_rate", None)
     if isinstance(now, float) and isinstance(first, float) and now != first:
@@ -302,7 +313,7 @@ def _alike(a: Any, b: Any, seen: set[tuple[int, int]] | None = None) -> bool:
     return isinstance(a, str | int | float) and a == b
 
 
-def _transfer(old: Any, new: Any, twins: dict[Variable, Variable]) -> None:
+def _transfer(old: Any, new: Any, twins: Twins, values: Values) -> None:
     """Give an optimizer what another one like it knows, weight by weight."""
     copied = [(old._iterations, new._iterations)]
     own = {tie: v for v, tie in new._tracked.items() if tie is not None}
@@ -320,7 +331,7 @@ def _transfer(old: Any, new: Any, twins: dict[Variable, Variable]) -> None:
     if all(isinstance(x, float) for x in (*rates, *first)) and first[0] == first[1]:
         copied.append((old._rate, new._rate))
     for variable, target in copied:
-        target.assign(variable)
+        target.assign(values[variable])
 
 
 def _loose(optimizer: Any) -> list[Variable]:

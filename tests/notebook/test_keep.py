@@ -1,5 +1,7 @@
 """kerasnb.notebook.keep"""
 
+import time
+
 import numpy as np
 import optax
 import pytest
@@ -177,6 +179,28 @@ def test_an_argument_that_no_file_can_hold_is_compared_as_it_is():
     assert build_model("Scaled(by)", names, input=(4,), keep=old)._kept.kept == [
         "scaled"
     ]
+
+
+def test_a_model_that_trains_in_the_background_gives_the_weights_of_one_step():
+    cell = "x = Add()([Dense(1, use_bias=False)(x) for _ in range(16)])"
+    loss = {"loss": lambda y_true, y_pred: -y_pred, "input": (1,)}
+    old = build(cell, optimizer=SGD(1.0), **loss)
+    old.set_weights([np.zeros_like(w) for w in old.get_weights()])
+    ones = np.ones((64, 1))  # All weights count the steps.
+    run = old.fit(ones, ones, 1, epochs=10**6, verbose=0, background=True)
+    try:
+        for _ in range(6):
+            before = run.step
+            new = build(cell, old, optimizer=SGD(1.0), **loss)
+            steps = {weight.item() for weight in new.get_weights()}
+            assert steps == {int(new.optimizer.iterations)}
+            assert f"after {int(new.optimizer.iterations)} step" in str(new._kept)
+            while run.step == before:
+                time.sleep(0.001)
+        assert run.status == "running"
+    finally:
+        run.stop()
+        run.wait()
 
 
 # --- The optimizer ------------------------------------------------------------------
