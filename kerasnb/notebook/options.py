@@ -8,12 +8,13 @@ import keyword
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument
-from traitlets import Bool, Enum, Integer, Unicode, default, observe
+from traitlets import Bool, Integer, TraitError, TraitType, Unicode
 from traitlets.config import Configurable
 
 from kerasnb import config, models
@@ -25,6 +26,27 @@ from kerasnb.notebook.kmodel import LAYERS, AtHand
 _OPEN, _CLOSE, _QUOTES = "{[(", "}])", "'\""
 _SHAPE = re.compile(r"\(?\s*(?:None|\d+)(?:\s*,\s*(?:None|\d+))*\s*,?\s*\)?")
 _NAMED = re.compile(r"([A-Za-z_]\w*)=(?!=)(.+)", re.DOTALL)
+
+
+class Setting(TraitType):
+    """A setting of `kerasnb.config`, which holds it: read and set there alone."""
+
+    def __init__(self, help: str) -> None:
+        super().__init__(help=f"kerasnb.config: {help}")
+        self.tag(config=True)
+
+    def get(self, obj: Any, cls: Any = None) -> Any:
+        """What `kerasnb.config` says now, a path as text and a tuple as a list."""
+        value = getattr(config, self.name)()
+        value = list(value) if isinstance(value, tuple) else value
+        return str(value) if isinstance(value, Path) else value
+
+    def set(self, obj: Any, value: Any) -> None:
+        """Tell `kerasnb.config`; what it does not take is a TraitError."""
+        try:
+            getattr(config, f"set_{self.name}", getattr(config, self.name))(value)
+        except (TypeError, ValueError) as error:
+            raise TraitError(f"KerasNB: {error}") from None
 
 
 class KerasNB(Configurable):
@@ -40,25 +62,15 @@ class KerasNB(Configurable):
     compile_ahead = Bool(
         True, help="whether %%kmodel has what fit needs compiled while nothing runs"
     ).tag(config=True)
-    display = Enum(
-        ["auto", "widget", "html", "text", "none"],
-        help="how models and runs show themselves",
-    ).tag(config=True)
-    tracebacks = Enum(["short", "full"], help="which frames errors show").tag(
-        config=True
-    )
-
-    @default("display")
-    def _display(self) -> str:
-        return config.display()
-
-    @default("tracebacks")
-    def _tracebacks(self) -> str:
-        return config.tracebacks()
-
-    @observe("display", "tracebacks")
-    def _set(self, change: Any) -> None:
-        getattr(config, change["name"])(change["new"])
+    alarms = Setting("which alarms may ring in fit: on, off, or 'nan, overfitting'")
+    best_weights = Setting("how many MB of weights the records of runs keep")
+    compilation_cache = Setting("the folder of compiled programs, True or False")
+    display = Setting("how models and runs show: auto, widget, html, text or none")
+    floatx = Setting("the dtype of what is made without one, such as float32")
+    max_epochs = Setting("the most epochs of any fit, or None")
+    max_steps_per_epoch = Setting("the most batches in one pass over data, or None")
+    runs_dir = Setting("the folder that keeps the record of each fit, or None")
+    tracebacks = Setting("which frames errors show: short or full")
 
     def given(self, parser: argparse.ArgumentParser) -> dict[str, Any]:
         """The values of a magic's options that are set here."""
