@@ -391,13 +391,14 @@ export default () => {
         return panel;
       });
       // Where the front end lets us know its kernel: say so when that is gone.
-      model.widget_manager?.kernel?.statusChanged?.connect(
-        (/** @type {any} */ _, /** @type {string} */ status) => {
-          if (!GONE.has(status) || record.over) return;
-          record.gone = true;
-          draw();
-        },
-      );
+      const told = model.widget_manager?.kernel?.statusChanged;
+      const listen = (/** @type {any} */ _, /** @type {string} */ status) => {
+        if (!GONE.has(status) || record.over) return;
+        record.gone = true;
+        draw();
+      };
+      told?.connect(listen);
+      model.on("destroy", () => told?.disconnect(listen)); // or the kernel keeps us
       send("sync");
     },
     /** @param {{el: HTMLElement}} context */
