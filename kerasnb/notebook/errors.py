@@ -10,6 +10,14 @@ from typing import Any
 from kerasnb.core import settings
 
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
+_WIDEST = 100  # columns; a front end breaks longer lines, and a caret goes astray
+_NAMED = (  # how a sentence names what is wrong, the plainest way first
+    r"`([^`]+)`",
+    r"[\"']([^\"']+)[\"']",
+    r", not (.+?)\.(?:\s|$)",
+    r"^\w+: (\S+) is not ",
+    r"^([A-Z]\w*)",  # the layer
+)
 
 
 class NotebookError(Exception):
@@ -22,7 +30,10 @@ class NotebookError(Exception):
         """What IPython shows: a list of lines."""
         if settings.tracebacks() == "full":
             return "".join(traceback.format_exception(self)).splitlines()
-        return _with_bold_head(str(self))
+        return _with_bold_head(self._as_shown())
+
+    def _as_shown(self) -> str:
+        return str(self)
 
 
 class KModelError(NotebookError):
@@ -39,6 +50,9 @@ class KModelError(NotebookError):
         self.sentence, self.hint = sentence, hint
         super().__init__(in_words(name, line, text, sentence, hint))
 
+    def _as_shown(self) -> str:
+        return with_caret(str(self), self.text, self.sentence)
+
 
 class KModelWarning(UserWarning):
     """What a model cell does in vain: it runs, but hardly does what was meant.
@@ -47,7 +61,8 @@ class KModelWarning(UserWarning):
     """
 
     def __init__(self, name: str, line: int, text: str, sentence: str, hint: str):
-        self.words = in_words(name, line, text, sentence, hint)
+        words = in_words(name, line, text, sentence, hint)
+        self.words = with_caret(words, text, sentence)
         super().__init__(f"{sentence} {hint}")
 
 
@@ -57,6 +72,27 @@ def in_words(name: str, line: int | None, text: str, sentence: str, hint: str) -
     if line is not None:
         place += f", line {line}:  {text}".rstrip()
     return "\n".join(part for part in (place, sentence, hint) if part)
+
+
+def with_caret(words: str, text: str, sentence: str) -> str:
+    """`words` with a line below the first that points at what the sentence names.
+
+    Nothing is added where `text`, the line of the cell, shows nothing of it.
+
+    >>> print(with_caret("%%kmodel m, line 2:  Dens(3)", "Dens(3)", "No layer `Dens`."))
+    %%kmodel m, line 2:  Dens(3)
+                         ^^^^
+    """
+    first, *rest = words.splitlines()
+    begin = len(first) - len(text)
+    said = sentence.partition("Did you mean")[0]
+    for pattern in _NAMED:
+        for named in re.findall(pattern, said):
+            shown = re.search(rf"(?<!\w){re.escape(named)}(?!\w)", text)
+            if shown and begin + shown.end() <= _WIDEST:
+                caret = " " * (begin + shown.start()) + "^" * len(shown[0])
+                return "\n".join([first, caret, *rest])
+    return words
 
 
 @contextmanager

@@ -77,6 +77,7 @@ def test_the_magics_show_models_mistakes_and_errors(lab, lab_server):
     expect(matrix).to_be_visible()
     assert lab.texts(6)[0].splitlines() == [
         "%%kmodel broken, line 4:  x = Add()([x, skip])",
+        30 * " " + "^^^",
         (
             "Add got shapes (None, 26, 26, 8) and (None, 28, 28, 1), which do not "
             "broadcast."

@@ -47,7 +47,8 @@ SHOWN = {
 }
 """Cells, and some of the text that each has to show, here or in a terminal."""
 WRONG = {
-    BROKEN: "%%kmodel broken, line 3:  Conv2D(3, 3)\nConv2D expects at least 4 axes",
+    BROKEN: "%%kmodel broken, line 3:  Conv2D(3, 3)\n"
+    f"{26 * ' '}^^^^^^\nConv2D expects at least 4 axes",
     "%kfit nett x y": 'UsageError: %kfit: `nett` is not defined. Did you mean "net"?',
 }
 

@@ -386,30 +386,35 @@ WRONG = """
 Dens(3)
 ~~~
 %%kmodel net, line 2:  Dens(3)
+                       ^^^^
 `Dens` is not defined. Did you mean "Dense"?
 ===
 %%kmodel net --input 4
 dense(3)
 ~~~
 %%kmodel net, line 2:  dense(3)
+                       ^^^^^
 `dense` is not defined. Did you mean "Dense"?
 ===
 %%kmodel net --input 4
 Dense(10, activaton="relu")
 ~~~
 %%kmodel net, line 2:  Dense(10, activaton="relu")
+                                 ^^^^^^^^^
 Dense has no argument `activaton`. Did you mean "activation"?
 ===
 %%kmodel net --input 4
 Dense(10, activation="relue")
 ~~~
 %%kmodel net, line 2:  Dense(10, activation="relue")
+                                             ^^^^^
 Dense: unknown activation "relue". Did you mean "relu"?
 ===
 %%kmodel net --input 4
 Dense(10, activation=relu)
 ~~~
 %%kmodel net, line 2:  Dense(10, activation=relu)
+                                            ^^^^
 `relu` is not defined.
 If its name is meant, write it in quotes: "relu".
 ===
@@ -488,6 +493,7 @@ Inconsistent use of tabs and spaces in indentation.
 Dense
 ~~~
 %%kmodel net, line 2:  Dense
+                       ^^^^^
 Dense is a class, not a layer.
 Write Dense().
 ===
@@ -495,42 +501,49 @@ Write Dense().
 Dense()
 ~~~
 %%kmodel net, line 2:  Dense()
+                       ^^^^^
 Dense needs `units`.
 ===
 %%kmodel net --input 4
 Dense(-3)
 ~~~
 %%kmodel net, line 2:  Dense(-3)
+                             ^^
 Dense: `units` must be a positive integer, not -3.
 ===
 %%kmodel net --input 4
 Dense("3")
 ~~~
 %%kmodel net, line 2:  Dense("3")
+                              ^
 Dense: `units` must be a positive integer, not '3'.
 ===
 %%kmodel net --input 4
 Dense(3.5)
 ~~~
 %%kmodel net, line 2:  Dense(3.5)
+                             ^^^
 Dense: `units` must be a positive integer, not 3.5.
 ===
 %%kmodel net --input 4
 Dense(64, 32)
 ~~~
 %%kmodel net, line 2:  Dense(64, 32)
+                                 ^^
 Dense: 32 is not an activation: pass a name such as "relu", an object or a function.
 ===
 %%kmodel net --input 4
 Dropout(50)
 ~~~
 %%kmodel net, line 2:  Dropout(50)
+                               ^^
 Dropout: `rate` must be a number from 0 to 1, not 50.
 ===
 %%kmodel net --input 28,28
 Conv2D(32, 3)
 ~~~
 %%kmodel net, line 2:  Conv2D(32, 3)
+                       ^^^^^^
 Conv2D expects at least 4 axes and got the shape (None, 28, 28).
 The input has no channels; add one with --input 28,28,1, or begin with Reshape((28, 28, 1)).
 ===
@@ -538,6 +551,7 @@ The input has no channels; add one with --input 28,28,1, or begin with Reshape((
 Conv2D(32, 3)
 ~~~
 %%kmodel net, line 2:  Conv2D(32, 3)
+                       ^^^^^^
 Conv2D expects at least 4 axes and got the shape (None, 784).
 The samples are flat, 784 numbers each; if they are pictures, begin with Reshape((28, 28, 1)).
 ===
@@ -545,18 +559,21 @@ The samples are flat, 784 numbers each; if they are pictures, begin with Reshape
 Conv2D(32)
 ~~~
 %%kmodel net, line 2:  Conv2D(32)
+                       ^^^^^^
 Conv2D needs `kernel_size`.
 ===
 %%kmodel net --input 28,28,1
 Conv2D(32, 3, 3, padding="smae")
 ~~~
 %%kmodel net, line 2:  Conv2D(32, 3, 3, padding="smae")
+                                        ^^^^^^^
 Conv2D: `padding` must be "valid" or "same", not 'smae'. Did you mean "same"?
 ===
 %%kmodel net --input 28,28,1
 Conv2D(32, (3, 3, 3))
 ~~~
 %%kmodel net, line 2:  Conv2D(32, (3, 3, 3))
+                                  ^^^^^^^^^
 Conv2D: `kernel_size` must be a positive integer or 2 of them, not (3, 3, 3).
 ===
 %%kmodel net --input 28,28,1
@@ -564,12 +581,14 @@ Conv2D(32, 3)
 MaxPool2d()
 ~~~
 %%kmodel net, line 3:  MaxPool2d()
+                       ^^^^^^^^^
 `MaxPool2d` is not defined. Did you mean "MaxPool2D"?
 ===
 %%kmodel net --input images
 Conv2D(32, 3)
 ~~~
 %%kmodel net, line 2:  Conv2D(32, 3)
+                       ^^^^^^
 Conv2D expects at least 4 axes and got the shape (None, 28, 28).
 The input has no channels; begin with Reshape((28, 28, 1)).
 ===
@@ -586,6 +605,7 @@ Conv2D(8, 3)
 LSTM(16)
 ~~~
 %%kmodel net, line 4:  LSTM(16)
+                       ^^^^
 LSTM expects 3 axes and got the shape (None, 24, 24, 8).
 Reshape((-1, 8)) makes a sequence of all its places.
 ===
@@ -593,6 +613,7 @@ Reshape((-1, 8)) makes a sequence of all its places.
 LSTM(16)
 ~~~
 %%kmodel net, line 2:  LSTM(16)
+                       ^^^^
 LSTM expects 3 axes and got the shape (None, 10).
 The input has one axis too few; add one with --input 10,1, or begin with Reshape((10, 1)).
 ===
@@ -602,6 +623,7 @@ LSTM(16)
 LSTM(16)
 ~~~
 %%kmodel net, line 4:  LSTM(16)
+                       ^^^^
 LSTM expects 3 axes and got the shape (None, 16).
 LSTM on line 3 gives only its last answer; return_sequences=True gives one for each step.
 ===
@@ -611,6 +633,7 @@ Conv2D(16, 3, padding="same")
 x = Add()([x, skip])
 ~~~
 %%kmodel net, line 4:  x = Add()([x, skip])
+                           ^^^
 Add got shapes (None, 28, 28, 16) and (None, 28, 28, 3), which do not broadcast.
 skip = Conv2D(16, 1)(skip) would give the other one 16 channels as well.
 ===
@@ -620,6 +643,7 @@ Conv2D(16, 3, padding="same")
 x = x + skip
 ~~~
 %%kmodel net, line 4:  x = x + skip
+                             ^
 `+` got shapes (None, 28, 28, 16) and (None, 28, 28, 3), which do not broadcast.
 skip = Conv2D(16, 1)(skip) would give the other one 16 channels as well.
 ===
@@ -629,6 +653,7 @@ b = Conv2D(8, 5)(x)
 x = Concatenate()([a, b])
 ~~~
 %%kmodel net, line 4:  x = Concatenate()([a, b])
+                           ^^^^^^^^^^^
 Concatenate got shapes (None, 26, 26, 8) and (None, 24, 24, 8), which differ in more than the axis to join, -1.
 Conv2D on line 3 shrank 28x28 to 24x24, the other branch to 26x26; padding="same" in both would keep 28x28.
 ===
@@ -636,6 +661,7 @@ Conv2D on line 3 shrank 28x28 to 24x24, the other branch to 26x26; padding="same
 Add()
 ~~~
 %%kmodel net, line 2:  Add()
+                       ^^^
 Add joins several inputs; pass them as one list.
 x = Add()([x, skip]) joins two; skip = x keeps one to join later.
 ===
@@ -643,6 +669,7 @@ x = Add()([x, skip]) joins two; skip = x keeps one to join later.
 x = Add()(x, x)
 ~~~
 %%kmodel net, line 2:  x = Add()(x, x)
+                           ^^^
 Add joins several inputs; pass them as one list.
 Put them into square brackets: Add()([a, b]).
 ===
@@ -650,6 +677,7 @@ Put them into square brackets: Add()([a, b]).
 x = Concatenate([x, x])
 ~~~
 %%kmodel net, line 2:  x = Concatenate([x, x])
+                           ^^^^^^^^^^^
 Concatenate got a tensor as its argument `axis`, before it was called.
 The settings of a layer go into a first pair of brackets, tensors into a second one: Concatenate()([a, b]).
 ===
@@ -672,6 +700,7 @@ x = Add()([left, right])
 Dense(3)
 ~~~
 %%kmodel net, line 2:  x = Add()([left, right])
+                           ^^^
 Add got shapes (None, 4) and (None, 3), which do not broadcast.
 right = Dense(4)(right) would give the other one 4 channels as well.
 ===
@@ -679,6 +708,7 @@ right = Dense(4)(right) would give the other one 4 channels as well.
 x = Dense(3)(left)
 ~~~
 %%kmodel net, line 1:  --input left=4 --input right=3
+                                              ^^^^^
 Nothing uses the input `right`.
 Call a layer on it, as in Dense(10)(right), or leave it out.
 <Functional name=net, built=True>
@@ -702,6 +732,7 @@ Dense(8)
 x = None
 ~~~
 %%kmodel net, line 3:  x = None
+                       ^
 At the end of the cell `x` is None, where a tensor made by layers was expected.
 ===
 %%kmodel net --input 4
@@ -717,6 +748,7 @@ for x in (8, 4):
     Dense(x)
 ~~~
 %%kmodel net, line 3:  Dense(x)
+                             ^
 `x` is 8 here, where a tensor was expected.
 Line 2 gave it that value; use another name there.
 ===
@@ -725,6 +757,7 @@ Dense(8)
 x = x.numpy()
 ~~~
 %%kmodel net, line 3:  x = x.numpy()
+                             ^^^^^
 A tensor of a model has no `numpy`.
 Its values are known only when the model runs; leave this out.
 ===
@@ -733,6 +766,7 @@ Dense(8)
 x = x.view(-1, 2)
 ~~~
 %%kmodel net, line 3:  x = x.view(-1, 2)
+                             ^^^^
 A tensor of a model has no `view`.
 Reshape((...)) gives the samples another shape.
 ===
@@ -740,6 +774,7 @@ Reshape((...)) gives the samples another shape.
 nn.Linear(4, 8)
 ~~~
 %%kmodel net, line 2:  nn.Linear(4, 8)
+                       ^^
 `nn` is not defined.
 A model cell has the layers of Keras at hand: Dense(...).
 ===
@@ -747,6 +782,7 @@ A model cell has the layers of Keras at hand: Dense(...).
 Linear(4, 8)
 ~~~
 %%kmodel net, line 2:  Linear(4, 8)
+                       ^^^^^^
 `Linear` is not defined.
 Keras calls it Dense.
 ===
@@ -754,12 +790,14 @@ Keras calls it Dense.
 ReLu()
 ~~~
 %%kmodel net, line 2:  ReLu()
+                       ^^^^
 `ReLu` is not defined. Did you mean "ReLU"?
 ===
 %%kmodel net --input 4
 x = torch.relu(x)
 ~~~
 %%kmodel net, line 2:  x = torch.relu(x)
+                           ^^^^^
 `torch` is not defined.
 A model cell has the layers of Keras at hand: ReLU(...).
 ===
@@ -767,6 +805,7 @@ A model cell has the layers of Keras at hand: ReLU(...).
 tf.keras.layers.Dense(3)
 ~~~
 %%kmodel net, line 2:  tf.keras.layers.Dense(3)
+                       ^^
 `tf` is not defined.
 A model cell has the layers of Keras at hand: Dense(...).
 ===
@@ -774,6 +813,7 @@ A model cell has the layers of Keras at hand: Dense(...).
 keras.layers.dense(3)
 ~~~
 %%kmodel net, line 2:  keras.layers.dense(3)
+                       ^^^^^^^^^^^^^^^^^^
 `keras.layers.dense` is a module, not a layer.
 Write Dense(...).
 ===
@@ -781,6 +821,7 @@ Write Dense(...).
 model.add(Dense(3))
 ~~~
 %%kmodel net, line 2:  model.add(Dense(3))
+                       ^^^^^
 `model` is not defined.
 The cell is the model: put each layer on a line of its own, as in Dense(10).
 ===
@@ -789,6 +830,7 @@ model = Sequential()
 model.add(Dense(3))
 ~~~
 %%kmodel net, line 2:  model = Sequential()
+                               ^^^^^^^^^^
 `Sequential` is not defined.
 The cell is the model: put each layer on a line of its own, as in Dense(10).
 ===
@@ -804,6 +846,7 @@ Dense(3)
 model = keras.Model(inputs, x)
 ~~~
 %%kmodel net, line 3:  model = keras.Model(inputs, x)
+                                           ^^^^^^
 `inputs` is not defined.
 In a model cell the current tensor is `x`, the input at first.
 ===
@@ -811,6 +854,7 @@ In a model cell the current tensor is `x`, the input at first.
 x = Dense(3)
 ~~~
 %%kmodel net, line 2:  x = Dense(3)
+                       ^
 `x` is a layer here, Dense, where a tensor was expected.
 Leave `x =` out to apply Dense to the current tensor, or call it: Dense(...)(x).
 ===
@@ -819,6 +863,7 @@ hidden = Dense(3)
 x = Dense(2)(hidden)
 ~~~
 %%kmodel net, line 3:  x = Dense(2)(hidden)
+                           ^^^^^
 Dense was called on a layer, Dense, where a tensor was expected.
 Call that one first: Dense(...)(x).
 ===
@@ -826,6 +871,7 @@ Call that one first: Dense(...)(x).
 y = Dense(3)(x)
 ~~~
 %%kmodel net, line 2:  y = Dense(3)(x)
+                                    ^
 At the end of the cell `x` is still the input; what the layers made of it is `y`.
 Write x = ... in the place of y = ..., or end the cell with outputs = y.
 ===
@@ -834,6 +880,7 @@ y = Dense(3)(x)
 y = Dense(2)(y)
 ~~~
 %%kmodel net, line 3:  y = Dense(2)(y)
+                       ^
 At the end of the cell `x` is still the input; what the layers made of it is `y`.
 Write x = ... in the place of y = ..., or end the cell with outputs = y.
 ===
@@ -850,6 +897,7 @@ x = ... would go on with it; leave the line out if it is not needed.
 x.Dense(3)
 ~~~
 %%kmodel net, line 2:  x.Dense(3)
+                         ^^^^^
 A tensor of a model has no `Dense`.
 A line Dense(...) applies it to the current tensor.
 ===
@@ -857,6 +905,7 @@ A line Dense(...) applies it to the current tensor.
 x = x.Dense(3)
 ~~~
 %%kmodel net, line 2:  x = x.Dense(3)
+                             ^^^^^
 A tensor of a model has no `Dense`.
 A line Dense(...) applies it to the current tensor.
 ===
@@ -929,18 +978,21 @@ break
 Dense(untis)
 ~~~
 %%kmodel net, line 2:  Dense(untis)
+                             ^^^^^
 `untis` is not defined.
 ===
 %%kmodel net --input 4
 Dense(units=3, unit=4)
 ~~~
 %%kmodel net, line 2:  Dense(units=3, unit=4)
+                                      ^^^^
 Dense has no argument `unit`. Did you mean "units"?
 ===
 %%kmodel net --input 4
 Dense(3, units=3)
 ~~~
 %%kmodel net, line 2:  Dense(3, units=3)
+                                ^^^^^
 Dense got `units` twice: by position and by name.
 ===
 %%kmodel net --input 4
@@ -948,6 +1000,7 @@ if x > 0:
     Dense(3)
 ~~~
 %%kmodel net, line 2:  if x > 0:
+                       ^^
 `if` cannot work on a tensor of shape (None, 4): its values are known only when the model runs.
 keras.ops.where(condition, a, b) chooses for each value.
 ===
@@ -956,6 +1009,7 @@ if x:
     Dense(3)
 ~~~
 %%kmodel net, line 2:  if x:
+                       ^^
 `if` cannot work on a tensor of shape (None, 4): its values are known only when the model runs.
 keras.ops.where(condition, a, b) chooses for each value.
 ===
@@ -964,6 +1018,7 @@ while x.mean() > 0:
     Dense(3)
 ~~~
 %%kmodel net, line 2:  while x.mean() > 0:
+                               ^^^^
 A tensor of a model has no `mean`.
 keras.ops.mean(x) does it.
 ===
@@ -972,6 +1027,7 @@ for row in x:
     Dense(3)
 ~~~
 %%kmodel net, line 2:  for row in x:
+                       ^^^
 `for` cannot work on a tensor of shape (None, 4): its values are known only when the model runs.
 Go over what is known, as in `for n in (32, 64):`.
 ===
@@ -979,12 +1035,14 @@ Go over what is known, as in `for n in (32, 64):`.
 Dense(int(x[0, 0]))
 ~~~
 %%kmodel net, line 2:  Dense(int(x[0, 0]))
+                             ^^^
 `int` cannot work on a tensor of shape (): its values are known only when the model runs.
 ===
 %%kmodel net --input 4
 Dense(len(x))
 ~~~
 %%kmodel net, line 2:  Dense(len(x))
+                             ^^^
 `len` cannot work on a tensor of shape (None, 4): its values are known only when the model runs.
 x.shape[-1] is its last length.
 ===
@@ -992,12 +1050,14 @@ x.shape[-1] is its last length.
 Dense(x.shape[0])
 ~~~
 %%kmodel net, line 2:  Dense(x.shape[0])
+                       ^^^^^
 Dense: `units` must be a positive integer, not None.
 ===
 %%kmodel net --input 4
 x = np.log(x)
 ~~~
 %%kmodel net, line 2:  x = np.log(x)
+                           ^^^^^^
 `np.log` cannot work on a tensor of shape (None, 4): its values are known only when the model runs.
 keras.ops.log can.
 ===
@@ -1006,6 +1066,7 @@ x = jnp.log(x)
 Dense(3)
 ~~~
 %%kmodel net, line 2:  x = jnp.log(x)
+                           ^^^^^^^
 `jnp.log` cannot work on a tensor: its values are known only when the model runs.
 keras.ops.log can.
 ===
@@ -1013,6 +1074,7 @@ keras.ops.log can.
 net
 ~~~
 %%kmodel net, line 2:  net
+                       ^^^
 The cell makes the model `net` and uses an earlier `net` in it.
 Each run would put the model into itself once more; give one of the two another name.
 ===
@@ -1020,18 +1082,21 @@ Each run would put the model into itself once more; give one of the two another 
 outputs = [x, Dnse(3)(x)]
 ~~~
 %%kmodel net, line 2:  outputs = [x, Dnse(3)(x)]
+                                     ^^^^
 `Dnse` is not defined. Did you mean "Dense"?
 ===
 %%kmodel net --input 4
 outputs = []
 ~~~
 %%kmodel net, line 2:  outputs = []
+                       ^^^^^^^
 `outputs` holds no tensor.
 ===
 %%kmodel net --input 4
 outputs = Dense(3)
 ~~~
 %%kmodel net, line 2:  outputs = Dense(3)
+                       ^^^^^^^
 `outputs` is a layer here, Dense, where a tensor was expected.
 Call it: Dense(...)(x).
 ===
@@ -1039,6 +1104,7 @@ Call it: Dense(...)(x).
 outputs = [Dense(3), Dense(2)]
 ~~~
 %%kmodel net, line 2:  outputs = [Dense(3), Dense(2)]
+                       ^^^^^^^
 `outputs` is a layer here, Dense, where a tensor was expected.
 Call it: Dense(...)(x).
 ===
@@ -1067,6 +1133,7 @@ a = Input((3,))
 b = Dense(3)(a)
 ~~~
 %%kmodel net, line 3:  b = Dense(3)(a)
+                       ^
 At the end of the cell `x` is still the input; what the layers made of it is `b`.
 Write x = ... in the place of b = ..., or end the cell with outputs = b.
 ===
@@ -1074,6 +1141,7 @@ Write x = ... in the place of b = ..., or end the cell with outputs = b.
 Reshape((3, 3))
 ~~~
 %%kmodel net, line 2:  Reshape((3, 3))
+                       ^^^^^^^
 Reshape cannot turn samples of shape (4,), 4 values, into the shape (3, 3).
 ===
 %%kmodel net --input 28,28,1
@@ -1081,6 +1149,7 @@ for _ in range(6):
     MaxPooling2D()
 ~~~
 %%kmodel net, line 3:  MaxPooling2D()
+                       ^^^^^^^^^^^^
 MaxPooling2D needs at least 2 along axis 1 (pool_size=(2, 2); try padding="same" or a smaller one) and got the shape (None, 1, 1, 1).
 Only 1x1 is left of 28x28 after MaxPooling2D on line 3; take one out.
 ===
@@ -1090,6 +1159,7 @@ for _ in range(4):
     MaxPooling2D()
 ~~~
 %%kmodel net, line 3:  Conv2D(4, 3)
+                       ^^^^^^
 Conv2D needs at least 3 along axis 1 (kernel_size=(3, 3); try padding="same" or a smaller one) and got the shape (None, 1, 1, 4).
 Only 1x1 is left of 28x28 after Conv2D on line 3 and MaxPooling2D on line 4; take one out.
 ===
@@ -1098,6 +1168,7 @@ Flatten
 Dense(10)
 ~~~
 %%kmodel net, line 2:  Flatten
+                       ^^^^^^^
 Flatten is a class, not a layer.
 Write Flatten().
 ===
@@ -1105,12 +1176,14 @@ Write Flatten().
 Embedding(16)
 ~~~
 %%kmodel net, line 2:  Embedding(16)
+                       ^^^^^^^^^
 Embedding needs `output_dim`.
 ===
 %%kmodel net --input 4
 MultiHeadAttention(4, 16)
 ~~~
 %%kmodel net, line 2:  MultiHeadAttention(4, 16)
+                       ^^^^^^^^^^^^^^^^^^
 MultiHeadAttention is called on 2 tensors: query, value.
 Call it with all of them: x = MultiHeadAttention(...)(x, x).
 ===
@@ -1118,12 +1191,14 @@ Call it with all of them: x = MultiHeadAttention(...)(x, x).
 BatchNormalisation()
 ~~~
 %%kmodel net, line 2:  BatchNormalisation()
+                       ^^^^^^^^^^^^^^^^^^
 `BatchNormalisation` is not defined. Did you mean "BatchNormalization"?
 ===
 %%kmodel net --input 4
 Dense(3).relu()
 ~~~
 %%kmodel net, line 2:  Dense(3).relu()
+                                ^^^^
 A Dense layer has no `relu`.
 Dense(..., activation="relu") applies it.
 ===
@@ -1131,6 +1206,7 @@ Dense(..., activation="relu") applies it.
 Dense(3) + Dense(4)
 ~~~
 %%kmodel net, line 2:  Dense(3) + Dense(4)
+                                ^
 `+` got a layer, Dense, where a tensor was expected.
 Call it on a tensor first: Dense(...)(x).
 ===
@@ -1138,6 +1214,7 @@ Call it on a tensor first: Dense(...)(x).
 Dense(3) >> Dense(4)
 ~~~
 %%kmodel net, line 2:  Dense(3) >> Dense(4)
+                                ^^
 `>>` got a layer, Dense, where a tensor was expected.
 Call it on a tensor first: Dense(...)(x).
 ===
@@ -1145,6 +1222,7 @@ Call it on a tensor first: Dense(...)(x).
 Dense(3), Dense
 ~~~
 %%kmodel net, line 2:  Dense(3), Dense
+                       ^^^^^
 Dense is a class, not a layer.
 Write Dense().
 ===
@@ -1152,6 +1230,7 @@ Write Dense().
 [Dense(3), "relu"]
 ~~~
 %%kmodel net, line 2:  [Dense(3), "relu"]
+                                   ^^^^
 This list of layers also holds 'relu'.
 ===
 %%kmodel net --input 4
@@ -1165,6 +1244,7 @@ Write layers, each on a line of its own, as in Dense(10).
 Dense(3); relu
 ~~~
 %%kmodel net, line 2:  Dense(3); relu
+                                 ^^^^
 `relu` is not defined.
 Keras calls it ReLU.
 ===
@@ -1190,6 +1270,7 @@ Invalid syntax. Perhaps you forgot a comma?
 Dense[3]
 ~~~
 %%kmodel net, line 2:  Dense[3]
+                       ^^^^^
 Dense got square brackets.
 Round brackets make a layer: Dense(...).
 ===
@@ -1251,30 +1332,35 @@ Invalid syntax. Maybe you meant '==' or ':=' instead of '='?
 Dense(3, kernel_initializer="he")
 ~~~
 %%kmodel net, line 2:  Dense(3, kernel_initializer="he")
+                                                    ^^
 Dense: unknown initializer "he".
 ===
 %%kmodel net --input 4
 Dense(3, kernel_regularizer="l3")
 ~~~
 %%kmodel net, line 2:  Dense(3, kernel_regularizer="l3")
+                                                    ^^
 Dense: unknown regularizer "l3".
 ===
 %%kmodel net --input 4
 Dense(3, kernel_regularizer=0.01)
 ~~~
 %%kmodel net, line 2:  Dense(3, kernel_regularizer=0.01)
+                                                   ^^^^
 Dense: 0.01 is not a regularizer: pass a name such as "l1", an object or a function.
 ===
 %%kmodel net --input 4
 Activation("rleu")
 ~~~
 %%kmodel net, line 2:  Activation("rleu")
+                                   ^^^^
 Activation: unknown activation "rleu". Did you mean "relu"?
 ===
 %%kmodel net --input 4
 Activation()
 ~~~
 %%kmodel net, line 2:  Activation()
+                       ^^^^^^^^^^
 Activation needs `activation`.
 ===
 %%kmodel net --input 4
@@ -1282,24 +1368,28 @@ Dense(3, name="my layer")
 Dense(3, name="my layer")
 ~~~
 %%kmodel net, line 3:  Dense(3, name="my layer")
+                                      ^^^^^^^^
 Two layers are named `my layer`, here and on line 2; a model tells them apart by name.
 ===
 %%kmodel net --input 4
 Dense(3, name="a/b")
 ~~~
 %%kmodel net, line 2:  Dense(3, name="a/b")
+                                ^^^^
 Dense: `name` must not contain "/", not "a/b".
 ===
 %%kmodel net --input 4
 Dense(3, dtype="float23")
 ~~~
 %%kmodel net, line 2:  Dense(3, dtype="float23")
+                                       ^^^^^^^
 Dense: unknown dtype policy "float23". Did you mean "float32"?
 ===
 %%kmodel net --input 4
 Lambda(x * 2)
 ~~~
 %%kmodel net, line 2:  Lambda(x * 2)
+                       ^^^^^^
 Lambda got a tensor as its argument `function`, before it was called.
 The settings of a layer go into a first pair of brackets, tensors into a second one: Lambda(...)(x).
 ===
@@ -1307,6 +1397,7 @@ The settings of a layer go into a first pair of brackets, tensors into a second 
 Lambda(lambda t: t + undefined_thing)
 ~~~
 %%kmodel net, line 2:  Lambda(lambda t: t + undefined_thing)
+                                            ^^^^^^^^^^^^^^^
 `undefined_thing` is not defined.
 ===
 %%kmodel net --input 4
@@ -1314,12 +1405,14 @@ Dense(3)
 x = Lambda(lambda t: np.log(t))(x)
 ~~~
 %%kmodel net, line 3:  x = Lambda(lambda t: np.log(t))(x)
+                       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 Lambda: line 3, `x = Lambda(lambda t: np.log(t))(x)`, asks for the values of an array, which compiled code does not have yet; use keras.ops.where or keras.ops.cond for a decision and keras.ops instead of NumPy, or do it outside of the model.
 ===
 %%kmodel net --input 4
 Broken()
 ~~~
 %%kmodel net, line 2:  Broken()
+                       ^^^^^^
 AttributeError: 'Broken' object has no attribute 'missing' (in call: return x + self.missing)
 ===
 %%kmodel net --input 4
@@ -1344,12 +1437,14 @@ ZeroDivisionError: division by zero
 {}["a"]
 ~~~
 %%kmodel net, line 2:  {}["a"]
+                           ^
 KeyError: 'a'
 ===
 %%kmodel net --input 4
 open("nothere.txt")
 ~~~
 %%kmodel net, line 2:  open("nothere.txt")
+                             ^^^^^^^^^^^
 FileNotFoundError: [Errno 2] No such file or directory: 'nothere.txt'
 ===
 %%kmodel net --input 4
@@ -1358,6 +1453,7 @@ def block(x):
 x = block(x)
 ~~~
 %%kmodel net, line 4:  x = block(x)
+                       ^
 At the end of the cell `x` is None, where a tensor made by layers was expected.
 The function gave nothing back; end it with `return x`.
 ===
@@ -1375,6 +1471,7 @@ with Dense(3):
     Dense(4)
 ~~~
 %%kmodel net, line 2:  with Dense(3):
+                            ^^^^^
 TypeError: 'Dense' object does not support the context manager protocol
 ===
 %%kmodel net --input 4
@@ -1395,6 +1492,7 @@ x = LSTM(3, return_state=True)(Reshape((2, 2))(x))
 Dense(3)
 ~~~
 %%kmodel net, line 3:  Dense(3)
+                       ^^^^^
 Dense expects 1 input(s) and got 3.
 Take one of them, as in x = x[0], or join them: x = Concatenate()(x).
 ===
@@ -1411,6 +1509,7 @@ Dense(3)
 x.shape = (3, 3)
 ~~~
 %%kmodel net, line 3:  x.shape = (3, 3)
+                         ^^^^^
 AttributeError: property 'shape' of 'KerasTensor' object has no setter
 ===
 %%kmodel net --input 4
@@ -1424,54 +1523,63 @@ TypeError: 'KerasTensor' object does not support item assignment
 x += "a"
 ~~~
 %%kmodel net, line 2:  x += "a"
+                         ^
 `+` got 'a' where a tensor or a number was expected.
 ===
 %%kmodel net --input 4
 x = "a" + x
 ~~~
 %%kmodel net, line 2:  x = "a" + x
+                               ^
 `+` got 'a' where a tensor or a number was expected.
 ===
 %%kmodel net --input 4
 x = x @ np.ones((3, 3))
 ~~~
 %%kmodel net, line 2:  x = x @ np.ones((3, 3))
+                             ^
 `@` got shapes (None, 4) and (3, 3), which do not fit.
 ===
 %%kmodel net --input 4
 x = x + y_train
 ~~~
 %%kmodel net, line 2:  x = x + y_train
+                             ^
 `+` got shapes (None, 4) and (60,), which do not broadcast.
 ===
 %%kmodel net --input 4
 Dense(0)
 ~~~
 %%kmodel net, line 2:  Dense(0)
+                             ^
 Dense: `units` must be a positive integer, not 0.
 ===
 %%kmodel net --input 4
 Softmax(axis=5)
 ~~~
 %%kmodel net, line 2:  Softmax(axis=5)
+                       ^^^^^^^
 Softmax cannot work on input of shape (None, 4): axis 5 is out of bounds for array of dimension 2.
 ===
 %%kmodel net --input 4,4
 Permute((2, 3))
 ~~~
 %%kmodel net, line 2:  Permute((2, 3))
+                               ^^^^^^
 Permute: `dims` must be the numbers from 1 to the number of axes, batch aside, in some order, not (2, 3).
 ===
 %%kmodel net --input 4
 RepeatVector("3")
 ~~~
 %%kmodel net, line 2:  RepeatVector("3")
+                                     ^
 RepeatVector: `n` must be an integer, not '3'.
 ===
 %%kmodel net --input 4
 x = Dense(3)[x]
 ~~~
 %%kmodel net, line 2:  x = Dense(3)[x]
+                           ^^^^^
 Dense got square brackets.
 Round brackets call it: Dense(...)(x).
 ===
@@ -1479,18 +1587,21 @@ Round brackets call it: Dense(...)(x).
 x = Dot()([x, x])
 ~~~
 %%kmodel net, line 2:  x = Dot()([x, x])
+                           ^^^
 Dot needs `axes`.
 ===
 %%kmodel net --input left=4 --input right=4
 x = Concatenate()([left, rihgt])
 ~~~
 %%kmodel net, line 2:  x = Concatenate()([left, rihgt])
+                                                ^^^^^
 `rihgt` is not defined. Did you mean "right"?
 ===
 %%kmodel net --input left=4 --input right=4
 x = Concatenate()(left, right)
 ~~~
 %%kmodel net, line 2:  x = Concatenate()(left, right)
+                           ^^^^^^^^^^^
 Concatenate joins several inputs; pass them as one list.
 Put them into square brackets: Concatenate()([a, b]).
 ===
@@ -1498,6 +1609,7 @@ Put them into square brackets: Concatenate()([a, b]).
 x = Concatenate()([left])
 ~~~
 %%kmodel net, line 1:  --input left=4 --input right=4
+                                              ^^^^^
 Nothing uses the input `right`.
 Call a layer on it, as in Dense(10)(right), or leave it out.
 <Functional name=net, built=True>
@@ -1506,6 +1618,7 @@ Call a layer on it, as in Dense(10)(right), or leave it out.
 layers.Dense(3)
 ~~~
 %%kmodel net, line 2:  layers.Dense(3)
+                       ^^^^^^
 `layers` is not defined.
 A model cell has the layers of Keras at hand: Dense(...).
 ===
@@ -1513,6 +1626,7 @@ A model cell has the layers of Keras at hand: Dense(...).
 self.fc = nn.Linear(4, 8)
 ~~~
 %%kmodel net, line 2:  self.fc = nn.Linear(4, 8)
+                                 ^^
 `nn` is not defined.
 A model cell has the layers of Keras at hand: Dense(...).
 ===
@@ -1520,6 +1634,7 @@ A model cell has the layers of Keras at hand: Dense(...).
 x = Flatten(x)
 ~~~
 %%kmodel net, line 2:  x = Flatten(x)
+                           ^^^^^^^
 Flatten got a tensor as its argument `data_format`, before it was called.
 The settings of a layer go into a first pair of brackets, tensors into a second one: Flatten(...)(x).
 ===
@@ -1527,6 +1642,7 @@ The settings of a layer go into a first pair of brackets, tensors into a second 
 x = Dense(3, x)
 ~~~
 %%kmodel net, line 2:  x = Dense(3, x)
+                           ^^^^^
 Dense got a tensor as its argument `activation`, before it was called.
 The settings of a layer go into a first pair of brackets, tensors into a second one: Dense(...)(x).
 ===
@@ -1534,6 +1650,7 @@ The settings of a layer go into a first pair of brackets, tensors into a second 
 x = Dense(x)
 ~~~
 %%kmodel net, line 2:  x = Dense(x)
+                           ^^^^^
 Dense got a tensor as its argument `units`, before it was called.
 The settings of a layer go into a first pair of brackets, tensors into a second one: Dense(...)(x).
 ===
@@ -1541,6 +1658,7 @@ The settings of a layer go into a first pair of brackets, tensors into a second 
 Dense(3)(x)
 ~~~
 %%kmodel net, line 2:  Dense(3)(x)
+                                ^
 At the end of the cell `x` is still the input: nothing uses what Dense made here.
 A line Dense(...) goes on with it by itself, and so does x = Dense(...)(x).
 ===
@@ -1549,6 +1667,7 @@ outputs = x
 Dense(3)
 ~~~
 %%kmodel net, line 2:  outputs = x
+                       ^^^^^^^
 `outputs` is the input: it was set before any layer was called.
 Set it at the end, or leave it out: `x` is the output by itself.
 ===
@@ -1557,42 +1676,49 @@ Input(shape=4)
 Dense(3)
 ~~~
 %%kmodel net, line 2:  Input(shape=4)
+                             ^^^^^
 Input: `shape` must be a tuple of lengths such as (28, 28, 1), None for unknown ones, not 4.
 ===
 %%kmodel net --input 4
 x = Dense(3)(X)
 ~~~
 %%kmodel net, line 2:  x = Dense(3)(X)
+                                    ^
 `X` is not defined. Did you mean "x"?
 ===
 %%kmodel net --input 4
 Dropout("0.5")
 ~~~
 %%kmodel net, line 2:  Dropout("0.5")
+                                ^^^
 Dropout: `rate` must be a number from 0 to 1, not '0.5'.
 ===
 %%kmodel net --input 4
 Dropout(0,5)
 ~~~
 %%kmodel net, line 2:  Dropout(0,5)
+                                 ^
 Dropout: `noise_shape` must be a tuple of positive integers and None, not 5.
 ===
 %%kmodel net --input 8,8,1
 Conv2D(32, "3")
 ~~~
 %%kmodel net, line 2:  Conv2D(32, "3")
+                                   ^
 Conv2D: `kernel_size` must be a positive integer or 2 of them, not '3'.
 ===
 %%kmodel net --input 8,8,1
 Conv2D(32, 3, strides=0)
 ~~~
 %%kmodel net, line 2:  Conv2D(32, 3, strides=0)
+                                     ^^^^^^^
 Conv2D: `strides` must be a positive integer or 2 of them, not 0.
 ===
 %%kmodel net --input 8,8,1
 Conv2D(8, 3, activation='relu', pading='same')
 ~~~
 %%kmodel net, line 2:  Conv2D(8, 3, activation='relu', pading='same')
+                                                       ^^^^^^
 Conv2D has no argument `pading`. Did you mean "padding"?
 ===
 %%kmodel net --input 8,8,1
@@ -1600,12 +1726,14 @@ Conv2D(8, 3)
 Flaten()
 ~~~
 %%kmodel net, line 3:  Flaten()
+                       ^^^^^^
 `Flaten` is not defined. Did you mean "Flatten"?
 ===
 %%kmodel net --input 8,8,1
 GlobalAvgPooling2D()
 ~~~
 %%kmodel net, line 2:  GlobalAvgPooling2D()
+                       ^^^^^^^^^^^^^^^^^^
 `GlobalAvgPooling2D` is not defined. Did you mean "GlobalAvgPool2D"?
 ===
 %%kmodel net --input 4
@@ -1646,6 +1774,7 @@ Invalid syntax.
 import nonexistent_thing
 ~~~
 %%kmodel net, line 2:  import nonexistent_thing
+                              ^^^^^^^^^^^^^^^^^
 ModuleNotFoundError: No module named 'nonexistent_thing'
 ===
 %%kmodel net --input 4
@@ -1654,6 +1783,7 @@ Dense(4)
 x = Add()([x, skp])
 ~~~
 %%kmodel net, line 4:  x = Add()([x, skp])
+                                     ^^^
 `skp` is not defined. Did you mean "skip"?
 ===
 %%kmodel net --input 4
@@ -1684,12 +1814,14 @@ Invalid syntax. Perhaps you forgot a comma?
 base
 ~~~
 %%kmodel net, line 2:  base
+                       ^^^^
 Model `base` expects inputs of shape (None, 4) and got (None, 3).
 ===
 %%kmodel net --input 4
 base()
 ~~~
 %%kmodel net, line 2:  base()
+                       ^^^^
 `base` was called on nothing.
 base(x) calls it on `x`.
 ===
@@ -1697,6 +1829,7 @@ base(x) calls it on `x`.
 x = clf.predict(x)
 ~~~
 %%kmodel net, line 2:  x = clf.predict(x)
+                               ^^^^^^^
 `predict` works on data, and a tensor of a model holds none yet.
 A model is a layer too: x = model(x) makes it a part of this one.
 ===
@@ -1704,6 +1837,7 @@ A model is a layer too: x = model(x) makes it a part of this one.
 clf.fit(x, y_train)
 ~~~
 %%kmodel net, line 2:  clf.fit(x, y_train)
+                           ^^^
 `fit` works on data, and a tensor of a model holds none yet.
 A model is a layer too: x = model(x) makes it a part of this one.
 ===
@@ -1719,24 +1853,28 @@ Line 2 gave it that value; use another name there.
 x = keras.layers.Dence(3)(x)
 ~~~
 %%kmodel net, line 2:  x = keras.layers.Dence(3)(x)
+                                        ^^^^^
 keras.layers has no `Dence`. Did you mean "Dense"?
 ===
 %%kmodel net --input 4
 x = keras.ops.reluu(x)
 ~~~
 %%kmodel net, line 2:  x = keras.ops.reluu(x)
+                                     ^^^^^
 keras.ops has no `reluu`. Did you mean "relu"?
 ===
 %%kmodel net --input 4
 x = keras.ops.reshape(x, (3, 3))
 ~~~
 %%kmodel net, line 2:  x = keras.ops.reshape(x, (3, 3))
+                                     ^^^^^^^
 `reshape`: cannot reshape array of shape (None, 4) (size 3360) into shape (3, 3) (size 9).
 ===
 %%kmodel net --input 4
 x = keras.ops.concatenate([x, 3])
 ~~~
 %%kmodel net, line 2:  x = keras.ops.concatenate([x, 3])
+                                     ^^^^^^^^^^^
 `concatenate`: Cannot concatenate arrays with different numbers of dimensions: got (None, 4), ().
 ===
 %%kmodel net --input 28,28,1 --loss auto --target y_train
@@ -1771,12 +1909,14 @@ Embedding(100, 16)
 Conv2D(8, 3)
 ~~~
 %%kmodel net, line 3:  Conv2D(8, 3)
+                       ^^^^^^
 Conv2D expects at least 4 axes and got the shape (None, 10, 16).
 ===
 %%kmodel net --input 4
 LSTM(8, return_sequence=True)
 ~~~
 %%kmodel net, line 2:  LSTM(8, return_sequence=True)
+                               ^^^^^^^^^^^^^^^
 LSTM has no argument `return_sequence`. Did you mean "return_sequences"?
 ===
 %%kmodel net --input a=4 --input b=4
@@ -1800,6 +1940,7 @@ Invalid syntax. Perhaps you forgot a comma?
 x = Concatenate()([a, b])
 ~~~
 %%kmodel net, line 2:  x = Concatenate()([a, b])
+                           ^^^^^^^^^^^
 Concatenate got shapes (None, 8, 8, 1) and (None, 4), which differ in more than the axis to join, -1.
 a = Flatten()(a) would make one row of the other one.
 ===
@@ -1808,6 +1949,7 @@ Dense(3)
 x = Dense(2)(skip)
 ~~~
 %%kmodel net, line 3:  x = Dense(2)(skip)
+                                    ^^^^
 `skip` is not defined.
 ===
 %%kmodel net --input 4
@@ -1815,6 +1957,7 @@ x = [x, x]
 Dense(3)
 ~~~
 %%kmodel net, line 3:  Dense(3)
+                       ^^^^^
 Dense expects 1 input(s) and got 2.
 Take one of them, as in x = x[0], or join them: x = Concatenate()(x).
 ===
@@ -1828,6 +1971,7 @@ A tensor was called as if it were a layer.
 x = Dense(3)()
 ~~~
 %%kmodel net, line 2:  x = Dense(3)()
+                           ^^^^^
 Dense was called on nothing.
 Dense(...)(x) calls it on `x`.
 ===
@@ -1868,6 +2012,7 @@ The name is a word of Python itself; take another one.
 Dense(units)
 ~~~
 %%kmodel net, line 2:  Dense(units)
+                             ^^^^^
 `units` is not defined.
 ===
 %%kmodel net --input 4
@@ -1890,6 +2035,7 @@ Write layers, each on a line of its own, as in Dense(10).
 net.summary()
 ~~~
 %%kmodel net, line 2:  net.summary()
+                       ^^^
 The cell makes the model `net` and uses an earlier `net` in it.
 Each run would put the model into itself once more; give one of the two another name.
 ===
@@ -1897,6 +2043,7 @@ Each run would put the model into itself once more; give one of the two another 
 new.summary()
 ~~~
 %%kmodel net, line 2:  new.summary()
+                       ^^^
 `new` is not defined. Did you mean "net"?
 ===
 %%kmodel net --input 4
@@ -1904,6 +2051,7 @@ Dense(3)
 compile(optimizer="adam")
 ~~~
 %%kmodel net, line 3:  compile(optimizer="adam")
+                       ^^^^^^^
 `compile` is a function of Python that has nothing to do with models.
 --optimizer, --loss and --metrics in the first line compile the model.
 ===
@@ -2012,6 +2160,7 @@ UsageError: %%kmodel: "x_train" is a text; data is given by its name, without qu
 Dense(3)
 ~~~
 %%kmodel net, line 1:  --input 4 --optimizer adma
+                                             ^^^^
 Unknown optimizer "adma". Did you mean "adam"?
 ===
 %%kmodel net --input 4 --optimizer Adam(0.01)
@@ -2038,6 +2187,7 @@ Dense(3)
 Dense(3)
 ~~~
 %%kmodel net, line 1:  --input 4 --optimizer 0.01
+                                             ^^^^
 Unknown optimizer "0.01".
 ===
 %%kmodel net --input 4 --learning-rate fast --optimizer adam
@@ -2059,6 +2209,7 @@ UsageError: %%kmodel: `0,1` is not a number; write one such as 0.01, or an expre
 Dense(3)
 ~~~
 %%kmodel net, line 1:  --input 4 --loss categorical_crosentropy
+                                        ^^^^^^^^^^^^^^^^^^^^^^^
 Unknown loss "categorical_crosentropy". Did you mean "categorical_crossentropy"?
 ===
 %%kmodel net --input 4 --loss cross entropy
@@ -2070,6 +2221,7 @@ UsageError: %%kmodel does not know what to do with `entropy`. Options begin with
 Dense(3)
 ~~~
 %%kmodel net, line 1:  --input 4 --metrics acuracy --loss mse
+                                           ^^^^^^^
 Unknown metric "acuracy". Did you mean "accuracy"?
 ===
 %%kmodel net --input 4 --metrics
@@ -2091,6 +2243,7 @@ UsageError: %%kmodel: `1.5` is not a whole number; write one such as 3, or an ex
 Dense(3)
 ~~~
 %%kmodel net, line 1:  --input 4 --seed {"a"}
+                                   ^^^^
 `seed` must be an integer, a `keras.random.SeedGenerator` or None, not 'a'.
 ===
 %%kmodel net --input 4 --seed -1
@@ -2113,6 +2266,7 @@ UsageError: %%kmodel: --seed is given twice.
 Dense(3)
 ~~~
 %%kmodel net, line 1:  --input 4 --dtype float23
+                                         ^^^^^^^
 Unknown dtype policy "float23". Did you mean "float32"?
 ===
 %%kmodel net --input 4 --loss auto
@@ -2446,6 +2600,7 @@ Write layers in it, each on a line of its own, as in Dense(10).
 Dense(10**10)
 ~~~
 %%kmodel net, line 2:  Dense(10**10)
+                       ^^^^^
 Dense: variable `dense/kernel` of shape (4, 10000000000) would take 149.01 GB, and this machine has 9.99 GB free. Make the layer, or what it gets, smaller.
 ===
 %%kmodel net --input 224,224,3
@@ -2454,48 +2609,56 @@ Flatten()
 Dense(10_000_000)
 ~~~
 %%kmodel net, line 4:  Dense(10_000_000)
+                       ^^^^^
 Dense: variable `dense/kernel` of shape (3154176, 10000000) would take 114.75 TB, and this machine has 9.99 GB free. Make the layer, or what it gets, smaller.
 ===
 %%kmodel net --input 4
 Dense(3, use_bias="no")
 ~~~
 %%kmodel net, line 2:  Dense(3, use_bias="no")
+                                ^^^^^^^^
 Dense: `use_bias` must be True or False, not 'no'.
 ===
 %%kmodel net --input 10,4
 LSTM(3, return_sequences="False")
 ~~~
 %%kmodel net, line 2:  LSTM(3, return_sequences="False")
+                               ^^^^^^^^^^^^^^^^
 LSTM: `return_sequences` must be True or False, not 'False'.
 ===
 %%kmodel net --input 4
 Dense(3, "relu", 5)
 ~~~
 %%kmodel net, line 2:  Dense(3, "relu", 5)
+                                        ^
 Dense: `use_bias` must be True or False, not 5.
 ===
 %%kmodel net --input 4
 Dense(3)(x, 5)
 ~~~
 %%kmodel net, line 2:  Dense(3)(x, 5)
+                       ^^^^^
 Dense was called on a tensor and 5; a call takes tensors, and settings belong where the layer is made.
 ===
 %%kmodel net --input 4
 x = Dense(3)(x, "relu")
 ~~~
 %%kmodel net, line 2:  x = Dense(3)(x, "relu")
+                                        ^^^^
 Dense was called on a tensor and 'relu'; a call takes tensors, and settings belong where the layer is made.
 ===
 %%kmodel net --input 4
 x = clf(x, 3)
 ~~~
 %%kmodel net, line 2:  x = clf(x, 3)
+                           ^^^
 Functional `clf` was called on a tensor and 3; a call takes tensors, and settings belong where the layer is made.
 ===
 %%kmodel net --input 4
 Dense(3, input_shape=(5,))
 ~~~
 %%kmodel net, line 2:  Dense(3, input_shape=(5,))
+                       ^^^^^
 Dense has input_shape=(5,), but its input has the shape (None, 4), the batch first.
 Leave input_shape out: the layer goes by its input.
 ===
@@ -2503,6 +2666,7 @@ Leave input_shape out: the layer goes by its input.
 x = Flatten(input_shape=(28, 28, 1))(x)
 ~~~
 %%kmodel net, line 2:  x = Flatten(input_shape=(28, 28, 1))(x)
+                           ^^^^^^^
 Flatten has input_shape=(28, 28, 1), but its input has the shape (None, 28, 28), the batch first.
 Leave input_shape out: the layer goes by its input.
 ===
@@ -2510,6 +2674,7 @@ Leave input_shape out: the layer goes by its input.
 x = Dense(3, input_dim=5)(x)
 ~~~
 %%kmodel net, line 2:  x = Dense(3, input_dim=5)(x)
+                           ^^^^^
 Dense has input_shape=(5,), but its input has the shape (None, 4), the batch first.
 Leave input_shape out: the layer goes by its input.
 ===

@@ -663,7 +663,8 @@ def test_an_error_shows_no_frames_unless_all_are_asked_for(monkeypatch):
     with pytest.raises(KModelError) as caught:
         build("Dense(-1)")
     shown = caught.value._render_traceback_()
-    assert len(shown) == 2 and "must be a positive integer, not -1." in shown[1]
+    assert len(shown) == 3 and "must be a positive integer, not -1." in shown[2]
+    assert shown[1].endswith("  ^^")
     config.tracebacks("full")
     try:
         full = "\n".join(caught.value._render_traceback_())

@@ -9,6 +9,7 @@ from IPython.utils.capture import capture_output
 
 import kerasnb as keras
 from kerasnb import config
+from kerasnb.core import settings
 from kerasnb.notebook.errors import KModelError, NotebookError
 from kerasnb.notebook.options import split
 
@@ -200,6 +201,7 @@ def test_a_mistake_is_shown_without_frames_and_fails_the_cell(run):
     cell = run("%%kmodel net --input 4\nDense(2)\nDens(3)", error="KModelError")
     assert cell.out.strip().splitlines() == [
         "%%kmodel net, line 3:  Dens(3)",
+        "                       ^^^^",
         '`Dens` is not defined. Did you mean "Dense"?',
     ]
     assert not cell.result.success
@@ -319,18 +321,38 @@ def test_config_sets_what_is_not_said_on_a_line(run, shell):
     run("%kfit net x y --verbose 0")
     assert set(net.history.history) == {"loss", "mae", "mse"}
     assert len(net.history.epoch) == 2 and net.run.batch_size == 20
-    try:
-        run("%config KerasNB.tracebacks = 'full'")
-        assert config.tracebacks() == "full"
-        assert "Current: 'full'" in run("%config KerasNB").out
-    finally:
-        config.tracebacks("short")
-    before = config.display()
-    run("%config KerasNB.display = 'no'")  # traitlets logs what is wrong
-    assert config.display() == before
     keras.unload_ipython_extension(shell)
     assert "KerasNB" not in shell.config
     keras.load_ipython_extension(shell)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found", "bad"),
+    [
+        ("alarms", "nan, overfitting", ["nan", "overfitting"], "nann"),
+        ("alarms", "off", [], 3),
+        ("best_weights", 8, 8, -1),
+        ("display", "html", "html", "no"),
+        ("floatx", "bfloat16", "bfloat16", "float99"),
+        ("max_epochs", 3, 3, 0),
+        ("max_steps_per_epoch", 5, 5, "all"),
+        ("runs_dir", "/tmp/runs", "/tmp/runs", ""),
+        ("tracebacks", "full", "full", "fool"),
+    ],
+)
+def test_config_reads_and_sets_what_kerasnb_config_holds(
+    run, shell, monkeypatch, caplog, name, value, found, bad
+):
+    before = settings._settings[name]
+    monkeypatch.setitem(settings._settings, name, before)
+    run(f"%config KerasNB.{name} = {value!r}")
+    assert run(f"%config KerasNB.{name}").result.result == found
+    run(f"%config KerasNB.{name} = {bad!r}")  # IPython logs what is wrong
+    assert name in caplog.text and repr(bad) in caplog.text
+    assert run(f"%config KerasNB.{name}").result.result == found
+    settings._settings[name] = before  # As kerasnb.config does it.
+    assert run(f"%config KerasNB.{name}").result.result != found
+    shell.config.pop("KerasNB")
 
 
 # --- The other magics ---------------------------------------------------------------
