@@ -33,6 +33,7 @@ class CallbackList(Callback):
         **params: Any,
     ) -> None:
         super().__init__()
+        self._known: dict[tuple, bool] = {}
         self.callbacks = [c for c in leaves(callbacks) if c is not None]
         for callback in self.callbacks:
             _check_callback(callback)
@@ -110,13 +111,22 @@ class CallbackList(Callback):
 
     def watches(self, phase: str) -> bool:
         """Whether a batch hook of any callback does something in this phase."""
-        return any(_watches(callback, phase) for callback in self.callbacks)
+        return self._any(phase, every=True)
 
     def _needs(self, phase: str) -> bool:
-        return any(
-            _watches(callback, phase) and not getattr(callback, "passive", False)
-            for callback in self.callbacks
-        )
+        return self._any(phase, every=False)
+
+    def _any(self, phase: str, every: bool) -> bool:
+        """Whether a batch hook does something, of those that are not passive."""
+        # Looked up once for the same callbacks: an epoch may take less time than that.
+        key = (phase, every, *map(id, self.callbacks))
+        if key not in self._known:
+            self._known[key] = any(
+                _watches(callback, phase)
+                and (every or not getattr(callback, "passive", False))
+                for callback in self.callbacks
+            )
+        return self._known[key]
 
     def replay(
         self, phase: str, first: int, count: int, logs: Mapping[str, Sequence]

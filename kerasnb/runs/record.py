@@ -72,7 +72,7 @@ class Record(Displayable):
         self.start: start.Start | None = None
         self.best_weights: weights.Weights | None = None
         self._model: weakref.ref[Any] | None = None
-        self._written: int | None = None  # the epoch whose weights are on disk
+        self._written: weights.Weights | None = None  # those on disk
         self._texts: dict[str, bytes] = {}
         self._custom: dict[str, Any] = {}
 
@@ -318,9 +318,9 @@ class Record(Displayable):
             steps = folder.table(["step", *drawn], points)
             folder.write(files, self.folder / folder.STEPS, steps)
             kept = self.best_weights
-            if kept is not None and kept.epoch != self._written:
+            if kept is not None and kept is not self._written:
                 weights.save(kept, self.folder / weights.FILE, files)
-                self._written = kept.epoch
+                self._written = kept
 
     @classmethod
     def read(cls, path: Path) -> "Record":

@@ -107,7 +107,7 @@ def open_record(
         held = _open_folder(record, model, parent)
     record.follow(model)
     run.listeners.append(Follower(record, held))
-    run.at_epoch_end.append(weights.Keeper(record, model))
+    run.keeper = weights.Keeper(record, model)
     made.append(record)
     return record
 
@@ -118,15 +118,20 @@ class Follower:
     def __init__(self, record: Record, held: BinaryIO | None) -> None:
         self.record, self.held = record, held
         self._next_write = time.monotonic() + _BETWEEN_WRITES
+        self._generation = 0
 
     def __call__(self, run: Any, final: bool = False) -> None:
         """Take in what is new; trouble ends the record with a warning, not the run."""
         record = self.record
         try:
+            written = record.folder is not None and (
+                final or time.monotonic() >= self._next_write
+            )
             if final or len(run.epoch_index) != len(record.epochs):
                 self._take(run, final)
-            due = time.monotonic() >= self._next_write
-            if record.folder is not None and (final or due):
+            if final or written:
+                record.steps, record.curves = curves.decimate(*run.step_points())
+            if written:
                 began = time.monotonic()
                 record.write()
                 done = time.monotonic()
@@ -146,7 +151,13 @@ class Follower:
 
     def _take(self, run: Any, final: bool) -> None:
         record = self.record
-        record.history = {k: folder.plain(list(v)) for k, v in run.history.items()}
+        # What is there already stays so, unless the run went back to before it.
+        held = record.history if run.generation == self._generation else {}
+        self._generation = run.generation
+        record.history = {
+            name: (old := held.get(name, [])) + folder.plain(values[len(old) :])
+            for name, values in run.history.items()
+        }
         record.epochs_done = len(run.epoch_index)
         record.alarms = [alarm.plain() for alarm in run.alarms]
         first = run.epoch - record.epochs_done
@@ -162,8 +173,6 @@ class Follower:
             record.timing["samples_per_second"] = round(rate, 1)
         if final:
             record.status, record.message = run.status, run.message
-        if final or record.folder is not None:
-            record.steps, record.curves = curves.decimate(*run.step_points())
 
 
 # --- Facts ----------------------------------------------------------------------------

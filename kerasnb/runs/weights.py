@@ -5,7 +5,9 @@ memory of the host. All records together keep no more than `config.best_weights(
 oldest ones lose theirs first. A run with a folder has them there as well.
 """
 
+import itertools
 import json
+import math
 import threading
 import weakref
 import zipfile
@@ -72,34 +74,56 @@ class Keeper:
     def __init__(self, record: Any, model: Any) -> None:
         self.record = record
         self._model = weakref.ref(model)
-        self._generation = 0
+        # The best one, and before it those that were the best when a mark was made.
+        self._past: list[Weights] = []
 
-    def __call__(self, run: Any) -> None:
-        """Keep the weights if the epoch that just ended is the best."""
-        record, model = self.record, self._model()
-        best = record.best_weights
-        if run.generation != self._generation:  # it went back, maybe to before that
-            self._generation = run.generation
-            if best is not None and best.epoch >= run.epoch - 1:
-                best = record.best_weights = None
+    @property
+    def to_beat(self) -> float:
+        """The loss below which an epoch is the best so far."""
+        best = self.record.best_weights
+        return best.value if best is not None and best.monitor == "loss" else math.inf
+
+    def look(self, run: Any, values: Sequence[Any] | None = None) -> None:
+        """Keep the weights if the epoch that just ended is the best.
+
+        `values` are those of trainable and other variables, where the model has gone on
+        in the meantime.
+        """
+        model, best = self._model(), self.record.best_weights
         monitor = "val_loss" if "val_loss" in run.history else "loss"
-        values = run.history.get(monitor)
-        if model is None or not values or run.epochs_of[monitor][-1] != run.epoch - 1:
+        losses = run.history.get(monitor)
+        if model is None or not losses or run.epochs_of[monitor][-1] != run.epoch - 1:
             return
-        value = values[-1]
-        if not is_number(value) or not (
-            best is None or best.monitor != monitor or value < best.value
+        loss = losses[-1]
+        if not is_number(loss) or not (
+            best is None or best.monitor != monitor or loss < best.value
         ):
             return
         variables = model.weights
         if sum(v.size * v.box.dtype.itemsize for v in variables) > _limit():
             return
-        arrays = copied([v.box for v in variables])
+        boxes = [v.box for v in variables]
+        if values is not None:
+            every = (*model.trainable_variables, *model.non_trainable_variables)
+            held = dict(zip(map(id, every), itertools.chain(*values), strict=True))
+            boxes = [held.get(id(v), v.box) for v in variables]
+        arrays = copied(boxes)
         if arrays is not None:
             names = [v.path for v in variables]
-            found = Weights(run.epoch - 1, monitor, float(value), names, arrays)
-            record.best_weights = found
-            _admit(record)
+            found = Weights(run.epoch - 1, monitor, float(loss), names, arrays)
+            self._past = [
+                old
+                for old, new in itertools.pairwise([*self._past, found])
+                if any(old.epoch < mark.epoch <= new.epoch for mark in run.marks)
+            ] + [found]
+            self.record.best_weights = found
+            _admit(self.record)
+
+    def cut(self, run: Any) -> None:
+        """The run went back to a mark: the best of what remains is so again."""
+        self._past = [one for one in self._past if one.epoch < run.epoch]
+        self.record.best_weights = self._past[-1] if self._past else None
+        _admit(self.record)
 
 
 def copied(boxes: Sequence[Any]) -> list[np.ndarray] | None:

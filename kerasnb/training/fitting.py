@@ -52,7 +52,14 @@ class Fit:
         size, steps = given["batch_size"], given["steps_per_epoch"]
         shuffle = bool(given["shuffle"])
         self.work = Work(
-            trainer, "fit", source, size, steps, training=True, shuffle=shuffle
+            trainer,
+            "fit",
+            source,
+            size,
+            steps,
+            training=True,
+            shuffle=shuffle,
+            together=True,
         )
         self.validation = None
         if validation is not None:
@@ -265,6 +272,7 @@ class Fit:
                 hooks.on_epoch_begin(run.epoch)
             logs, begins = self._epoch(), True
         trainer.history = run.result = hooks.history
+        run.learning_rate = trainer._learning_rate()
         # Averaged weights, where the optimizer keeps some, take their place.
         trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
         hooks.on_train_end(logs)
@@ -272,9 +280,10 @@ class Fit:
 
     def _epoch(self) -> dict[str, Any]:
         """An epoch, or what is left of it, and its validation; the logs."""
-        run, epoch = self.run, self.run.epoch
+        run = self.run
         self._between = False
-        logs = self.work.run_epoch(run, self.hooks, self._turn)
+        passed = self._passed if self._unseen else None
+        logs, epoch = self.work.run_epoch(run, self.hooks, self._turn, passed), run.epoch
         if self.validation is not None and not self._target and self._is_due(epoch):
             began = time.monotonic()
             found = self.validation.run_whole(self.hooks, self._turn_of_validation)
@@ -284,11 +293,26 @@ class Fit:
         if not self._target:
             logs = {name: logs[name] for name in sorted(logs)}
             run.note_epoch(epoch, logs)
-            for look in run.at_epoch_end:
-                look(run)
+            if run.keeper is not None:
+                run.keeper.look(run)
             self.hooks.on_epoch_end(epoch, logs)
             self._answer()
         return logs
+
+    @property
+    def _unseen(self) -> bool:
+        """Whether the ends of epochs may be told later, as nobody would know."""
+        every = (type(c) is callbacks_room.History for c in self.hooks.callbacks)
+        return self.validation is None and all(every)
+
+    def _passed(self, logs: dict[str, Any], weights: Any) -> None:
+        """An epoch ended while the next ones went on."""
+        run, epoch = self.run, self.run.epoch
+        run.note_epoch(epoch, logs)
+        if weights is not None:
+            run.keeper.look(run, weights)
+        self.hooks.on_epoch_end(epoch, logs)
+        self.hooks.on_epoch_begin(epoch + 1)
 
     def _turn(self) -> bool:
         """Python's turn in training; whether the epoch ends here."""
@@ -308,8 +332,9 @@ class Fit:
         while True:
             if run.allowance == 0:
                 run.allowance, run.status = None, "paused"
-            run.learning_rate = trainer._learning_rate()
-            run.tell()
+            if run.news_due:
+                run.learning_rate = trainer._learning_rate()
+                run.tell()
             began = time.monotonic()
             request = run.next_request(patience)
             if patience:
@@ -339,7 +364,7 @@ class Fit:
             run.stops_after_epoch = True
         elif what == "learning_rate":
             try:
-                trainer.optimizer.learning_rate = value
+                trainer.optimizer.learning_rate = run.learning_rate = value
             except TypeError as error:  # it follows a schedule
                 warnings.warn(f"fit: {error}", stacklevel=2)
         elif what == "mark":

@@ -199,10 +199,10 @@ class Health:
         rows = sum(sample.rows for sample in self.samples)
         return self.off or (len(self.samples) >= 3 and rows >= ROWS)
 
-    def turn(self, state: Any, chunk: tuple, wrong: bool) -> bool:
+    def turn(self, state: Any, chunk: Any, wrong: bool) -> bool:
         """Look, if it is time to; `wrong` makes it more urgent. Whether there is news.
 
-        `state()` gives the values of this moment.
+        `state()` gives the values of this moment, `chunk()` the batch.
         """
         now = time.monotonic()
         if self.off or now < self._due:
@@ -211,9 +211,9 @@ class Health:
         try:
             if self._probe is None:
                 if wrong or self._is_paid_for():
-                    self._begin(state(), chunk)
+                    self._begin(state(), chunk())
                 return False
-            return self._probe.ready() and self._sample(state(), chunk, wrong)
+            return self._probe.ready() and self._sample(state(), chunk(), wrong)
         except Exception:  # noqa: BLE001 - a model of the user's own may be anything
             self.off = True
             return False

@@ -1,9 +1,14 @@
 """The compiled loop: any number of training steps in one program.
 
-A step is a pure function `(state, batch) -> (logs, state)`. `Program` wraps it into a
-`fori_loop` whose bounds are arguments, so that one compilation serves chunks of every
-length. The data stays on the device; each turn gathers its batch by a row of indices.
-The logs of every step go into a ring that is read back once a chunk.
+A step is a pure function `(state, batch) -> (logs, state)`. `Program` wraps it into
+loops whose bounds are arguments, so that one compilation serves chunks of every length.
+The data stays on the device; each turn gathers its batch by a row of indices. The logs
+of every step go into a ring that is read back once a chunk.
+
+An index is a list of parts, the batches of one size: arrays `(epochs, count, size)`. An
+epoch goes through its parts one after the other, and a chunk through as many epochs as
+it has steps for. A call of a program costs as much as thirty steps of a small model, so
+short epochs go by many at a time where nobody looks at each of them.
 
 The number of steps in a chunk is steered so that a chunk takes about a tenth of a
 second: Python runs ten times a second, whatever the speed of a step.
@@ -11,8 +16,9 @@ second: Python runs ten times a second, whatever the speed of a step.
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,6 +34,7 @@ TICK = 0.1  # seconds a chunk should take
 RING = 4096  # logs kept on the device, and so the longest chunk
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
+Index = Sequence[Any]  # arrays (epochs, count, size) of row numbers
 
 
 class Program:
@@ -46,26 +53,22 @@ class Program:
         ring: Any,
         fresh: Any,
         data: Any,
-        index: jax.Array,
+        index: Index,
         lo: jax.Array,
         hi: jax.Array,
         *,
         team: Crew = ALONE,
         layout: Any = None,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Any, Any, Any]:
         """Steps `lo` to `hi`; `fresh` are metric values to begin an epoch with.
 
-        A `team` lays out the batch, and `layout` is that of the state.
+        A `team` lays out the batch, and `layout` is that of the state. What comes out
+        beside state and logs is the best of several epochs; see `Best`.
         """
-        *kept, metrics = state
-        begins, initial = fresh
-        metrics = [
-            jnp.where(begins, a, b) for a, b in zip(initial, metrics, strict=True)
-        ]
+        begins, initial, to_beat = fresh
+        epochs, steps = index[0].shape[0], length(index)
 
-        def body(t: jax.Array, carry: tuple) -> tuple:
-            state, ring = carry
-            rows = lax.dynamic_index_in_dim(index, t, 0, keepdims=False)
+        def step(rows: jax.Array, t: Any, state: Any, ring: Any) -> tuple[Any, Any]:
             batch = jax.tree.map(
                 lambda a: a.at[rows].get(mode="promise_in_bounds"), data
             )
@@ -83,39 +86,72 @@ class Program:
             )
             return new, ring
 
-        return lax.fori_loop(lo, hi, body, ((*kept, metrics), ring))
+        def epoch(number: Any, carry: tuple) -> tuple:
+            state, ring, best = carry
+            *kept, metrics = state
+            anew = begins | (number > lo // steps)
+            metrics = [
+                jnp.where(anew, a, b) for a, b in zip(initial, metrics, strict=True)
+            ]
+            state, at = (*kept, metrics), number * steps
+            for part in index:
+                rows, count = part[number], part.shape[1]
+
+                def body(t: Any, carry: tuple, rows: Any = rows, at: Any = at) -> tuple:
+                    row = lax.dynamic_index_in_dim(rows, t - at, 0, keepdims=False)
+                    return step(row, t, *carry)
+
+                first, last = (jnp.clip(t, at, at + count) for t in (lo, hi))
+                state, ring = lax.fori_loop(first, last, body, (state, ring))
+                at = at + count
+            if best is not None:
+                best = best.better(number, ring["loss"][at - 1 - lo], state, hi >= at)
+            return state, ring, best
+
+        if epochs == 1:
+            return epoch(0, (state, ring, None))
+        best = Best.begin(to_beat, state) if "loss" in ring else None
+        return lax.fori_loop(
+            lo // steps, (hi + steps - 1) // steps, epoch, (state, ring, best)
+        )
 
     def prepare(
-        self, state: Any, data: Any, batch_size: int, count: int, crew: Crew = ALONE
+        self, state: Any, data: Any, parts: Sequence, crew: Crew = ALONE
     ) -> "Chunks":
-        """Compile for this data, unless that was done; the loop's next part."""
-        return self.lower(state, data, batch_size, count, crew)()
+        """Compile for this data, unless that was done; the loop's next part.
+
+        `parts` are the shapes of the index.
+        """
+        return self.lower(state, data, parts, crew)()
 
     def lower(
-        self, state: Any, data: Any, batch_size: int, count: int, crew: Crew = ALONE
+        self, state: Any, data: Any, parts: Sequence, crew: Crew = ALONE
     ) -> Callable[[], "Chunks"]:
         """Trace for this data; calling the result compiles, in whatever thread."""
-        key = (signature((state, data)), batch_size, count, crew.key)
+        key = (signature((state, data)), tuple(parts), crew.key)
         if key in self._compiled:
             return lambda: Chunks(*self._compiled[key])
         state, data = crew.specs(state), crew.specs(data)
-        rows = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
+        rows = jax.ShapeDtypeStruct((parts[0][-1],), jnp.int32)
         batch = jax.eval_shape(
             lambda data, rows: jax.tree.map(lambda a: a[rows], data), data, rows
         )
         logs, _ = jax.eval_shape(self._step, state, batch)
         ring = jax.tree.map(lambda v: crew.spec((RING, *v.shape), v.dtype), logs)
-        index = crew.spec((count, batch_size), jnp.int32, split=1)
+        index = [crew.spec(part, jnp.int32, split=2) for part in parts]
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
         flag = jax.ShapeDtypeStruct((), jnp.bool_)
+        number = jax.ShapeDtypeStruct((), jnp.float32)
         jitted = self._jitted
         if crew is not ALONE:
             # What comes out lies as it went in, so that it can go in again.
             layouts = _layouts((state, ring))
             chunk = partial(self._chunk, team=crew, layout=layouts[0])
-            jitted = jax.jit(chunk, donate_argnums=(0, 1), out_shardings=layouts)
+            jitted = jax.jit(
+                chunk, donate_argnums=(0, 1), out_shardings=(*layouts, None)
+            )
         lowered = jitted.lower(
-            state, ring, (flag, state[-1]), data, index, scalar, scalar
+            state, ring, (flag, state[-1], number), data, index, scalar, scalar
         )
 
         def compile() -> Chunks:
@@ -126,6 +162,31 @@ class Program:
         return compile
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Best:
+    """The best of the epochs that ended in a chunk: its loss and its weights.
+
+    `epoch` counts from the beginning of the index, and is -1 where none was better.
+    """
+
+    loss: Any
+    epoch: Any
+    weights: Any
+
+    @classmethod
+    def begin(cls, to_beat: Any, state: Any) -> "Best":
+        """None so far is better than a loss of `to_beat`."""
+        return cls(to_beat, jnp.int32(-1), list(state[:2]))
+
+    def better(self, number: Any, loss: Any, state: Any, whole: Any) -> "Best":
+        """This one or epoch `number`, if that has come to its end."""
+        loss = loss.astype(jnp.float32)
+        other = Best(loss, jnp.int32(number), list(state[:2]))
+        wins = whole & (loss < self.loss)
+        return jax.tree.map(lambda a, b: jnp.where(wins, a, b), other, self)
+
+
 class Chunks:
     """A compiled loop at work: runs chunks and hands out the logs of their steps."""
 
@@ -134,18 +195,24 @@ class Chunks:
         self._ring_spec = ring
         self._ring: Any = None
         self.names = sorted(ring)
+        self.best: Best | None = None
 
     def run(
         self,
         state: Any,
         data: Any,
-        index: jax.Array,
+        index: Index,
         lo: int,
         hi: int,
         begins: bool,
         initial: list,
+        to_beat: float = np.inf,
     ) -> tuple[Any, dict[str, np.ndarray]]:
-        """Run steps `lo` to `hi` of `index`; returns the state and the logs by name."""
+        """Run steps `lo` to `hi` of `index`; returns the state and the logs by name.
+
+        `begins` says that the first of them is the first of its epoch. Of epochs with a
+        loss below `to_beat` that end inside, the best is in `best` afterwards.
+        """
         ring = self._ring
         if ring is None:
             ring = jax.tree.map(
@@ -155,17 +222,16 @@ class Chunks:
                 self._ring_spec,
             )
         self._ring = None
-        state, ring = self._executable(
+        state, self._ring, self.best = self._executable(
             state,
             ring,
-            (np.bool_(begins), initial),
+            (np.bool_(begins), initial, np.float32(to_beat)),
             data,
             index,
             np.int32(lo),
             np.int32(hi),
         )
-        self._ring = ring
-        return state, ring
+        return state, self._ring
 
     def read(self, ring: Any, count: int) -> dict[str, np.ndarray]:
         """The logs of the last `count` steps; waits until they are computed."""
@@ -174,6 +240,8 @@ class Chunks:
 
 class StepByStep:
     """The same loop in Python, for `run_eagerly=True`: slow, and open to a debugger."""
+
+    best = None
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -190,18 +258,19 @@ class StepByStep:
         self,
         state: Any,
         data: Any,
-        index: jax.Array,
+        index: Index,
         lo: int,
         hi: int,
         begins: bool,
         initial: list,
+        to_beat: float = np.inf,
     ) -> tuple[Any, Any]:
         """Run steps `lo` to `hi` of `index`, one after the other."""
         if begins:
             state = (*state[:-1], list(initial))
         rows = []
         for t in range(lo, hi):
-            batch = jax.tree.map(lambda a, t=t: a[index[t]], data)
+            batch = jax.tree.map(lambda a, t=t: a[batch_at(index, t)], data)
             logs, state = self._step(state, batch)
             rows.append(logs)
         return state, rows
@@ -278,13 +347,40 @@ def compile_once(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
             del _COMPILING[key]
 
 
-def batches_of(
-    rows: int, batch_size: int, order: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of the full batches `(count, batch_size)` and of the partial one."""
-    order = np.arange(rows, dtype=np.int32) if order is None else order
+# --- What an index holds --------------------------------------------------------------
+
+
+def parts_of(order: np.ndarray, batch_size: int) -> Index:
+    """The rows of one epoch in this order, in full batches and a partial one."""
+    rows = len(order)
     full = rows // batch_size * batch_size
-    return order[:full].reshape(-1, batch_size), order[full:]
+    parts = order[:full].reshape(1, -1, batch_size), order[full:].reshape(1, 1, -1)
+    return [part for part in parts if part.size]
+
+
+def length(index: Index) -> int:
+    """How many batches an epoch has."""
+    return sum(part.shape[1] for part in index)
+
+
+def batch_at(index: Index, t: int) -> Any:
+    """The rows of batch `t`."""
+    epoch, t = divmod(t, length(index))
+    for part in index:
+        if t < part.shape[1]:
+            return part[epoch, t]
+        t -= part.shape[1]
+    raise IndexError(t)
+
+
+def rows_in(index: Index, lo: int, hi: int) -> int:
+    """How many rows the batches `lo` to `hi` of one epoch have."""
+    found = 0
+    for part in index:
+        _, count, size = part.shape
+        found += (min(hi, count) - min(lo, count)) * size
+        lo, hi = max(lo - count, 0), max(hi - count, 0)
+    return found
 
 
 def _layouts(specs: Any) -> Any:

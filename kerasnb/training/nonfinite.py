@@ -7,6 +7,7 @@ it, and looks there: first forward, layer by layer, then at the loss, the gradie
 the update.
 """
 
+import math
 import operator
 import threading
 import time
@@ -25,6 +26,7 @@ from kerasnb.core.state import bind
 from kerasnb.layers.layer import Layer, collect_losses
 from kerasnb.training.alarms import Alarm
 from kerasnb.training.data import unpack_x_y_sample_weight
+from kerasnb.training.loop import batch_at, length
 from kerasnb.training.run import Run
 
 if TYPE_CHECKING:
@@ -49,12 +51,14 @@ class Rewind:
         self._copies: list[np.ndarray] | None = None
         self._left: list[Any] = []
         self._chunks: list[tuple] = []
+        self._last: tuple = ()
         self._taken = -EVERY
         self._held = 0
         self._off = False
 
     def before(self, state: tuple, *chunk: Any) -> None:
         """A chunk `(chunks, data, index, lo, hi, begins, fresh)` is about to run."""
+        self._last = chunk
         if self._off:
             return
         flat = [a for group in state for a in group]
@@ -84,7 +88,7 @@ class Rewind:
     def after(self, state: tuple, curves: dict[str, np.ndarray]) -> None:
         """The chunk has run; looks at the last of its losses."""
         loss = curves.get("loss")
-        fine = loss is None or np.isfinite(loss[-1]).all()
+        fine = loss is None or math.isfinite(loss[-1].sum())
         if loss is not None and not fine and self._run.trouble is None:
             self._run.trouble = self._explain(loss)
             self._off, self._copies, self._chunks = True, None, []
@@ -100,15 +104,19 @@ class Rewind:
         first = int(np.argmax(~np.isfinite(losses.reshape(len(losses), -1)).all(-1)))
         run = self._run
         what = "NaN" if np.isnan(losses[first]).any() else "infinite"
-        step = run.step_in_epoch + first + 1
-        where = f"the loss became {what} in epoch {run.epoch + 1}, step {step}"
+        _, _, index, lo, *_ = self._last
+        epoch, step = run.epoch, run.step_in_epoch + first
+        if len(index[0]) > 1:  # the chunk may go through several
+            ahead, step = divmod(step, length(index))
+            epoch += ahead
+        where = f"the loss became {what} in epoch {epoch + 1}, step {step + 1}"
         rate = self._trainer._learning_rate()
 
         def alarm(cause: str, mend: str, layer: str) -> Alarm:
             now = "" if rate is None else f" (now {rate:.3g})"
             seen, hint = f"{where}: {cause}", mend.format(rate=now)
             # The chunk is not counted yet, so `run.step` is the number of its first.
-            return Alarm("nan", seen, hint, run.step + first + 1, run.epoch, layer)
+            return Alarm("nan", seen, hint, run.step + first + 1, epoch, layer)
 
         if self._off or self._copies is None:
             return Trouble(alarm(*_look_at_weights(self._trainer)))
@@ -163,7 +171,7 @@ class Rewind:
     def _batch(self, step: int) -> Any:
         for _, data, index, lo, hi, *_ in self._chunks:
             if step < hi - lo:
-                rows = index[lo + step]
+                rows = batch_at(index, lo + step)
                 return jax.tree.map(lambda a, rows=rows: a[rows], data)
             step -= hi - lo
         raise IndexError(step)

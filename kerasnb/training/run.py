@@ -77,8 +77,7 @@ class Run:
         self.epoch_index: list[int] = []
         self.learning_rate: float | None = None
         self.listeners: list[Callable[..., None]] = []
-        # Called when the weights are those of the end of an epoch.
-        self.at_epoch_end: list[Callable[[Run], None]] = []
+        self.keeper: Any = None  # of the weights of the best epoch; `runs/weights.py`
         # What the processes that share this run tell each other between two chunks.
         self.share: Callable[[Run], None] = lambda run: None
         self.stops_after_epoch = False
@@ -94,7 +93,7 @@ class Run:
         self._requests: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._asked: list[str] = []  # names of marks that are not made yet
         self._counted = 0
-        self._points: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+        self._points: Points = []
         self._started = time.monotonic()
         self._finished: float | None = None
         self._paused_for = 0.0
@@ -295,11 +294,11 @@ class Run:
         steps: list[np.ndarray] = []
         curves: dict[str, list[np.ndarray]] = {}
         for index, values in self._points:
-            keep = index >= since
-            if keep.any():
-                steps.append(index[keep])
+            first = int(np.searchsorted(index, since))
+            if first < len(index):
+                steps.append(index[first:])
                 for name, value in values.items():
-                    curves.setdefault(name, []).append(value[keep])
+                    curves.setdefault(name, []).append(value[first:])
         if not steps:
             return np.zeros(0, "int64"), {}
         return np.concatenate(steps), {k: np.concatenate(v) for k, v in curves.items()}
@@ -345,7 +344,7 @@ class Run:
         index = np.arange(self.step, self.step + count)
         self._points.append((index, curves))
         if len(self._points) > 512:
-            self._points = [self.step_points()]
+            self._points = _packed(self._points)
         self.step += count
         self.step_in_epoch += count
         self.samples += samples
@@ -401,6 +400,8 @@ class Run:
         self.trouble = None
         self._recent = []
         self.generation += 1
+        if self.keeper is not None:
+            self.keeper.cut(self)
 
     def note_pause(self, seconds: float) -> None:
         """The loop has waited."""
@@ -418,12 +419,30 @@ class Run:
         finally:
             self._over.set()
 
+    @property
+    def news_due(self) -> bool:
+        """Whether listeners are to be told again."""
+        late = time.monotonic() - self._last_notice >= 0.1
+        return late or self.status != self._told
+
     def tell(self, final: bool = False) -> None:
         """Tell the listeners, at most ten times a second but for a new status."""
-        now = time.monotonic()
-        known = self.status == self._told and not final
-        if known and now - self._last_notice < 0.1:
+        if not final and not self.news_due:
             return
-        self._last_notice, self._told = now, self.status
+        self._last_notice, self._told = time.monotonic(), self.status
         for listener in self.listeners:
             listener(self, final=final)
+
+
+Points = list[tuple[np.ndarray, dict[str, np.ndarray]]]
+
+
+def _packed(points: Points) -> Points:
+    """The same points in fewer pieces; long ones are left alone, which saves copies."""
+    points, last, size = list(points), [], 0
+    while points and (len(last) < 256 or len(points[-1][0]) <= size):
+        last.insert(0, points.pop())
+        size += len(last[0][0])
+    names = dict.fromkeys(name for _, values in last for name in values)
+    curves = {n: np.concatenate([v[n] for _, v in last if n in v]) for n in names}
+    return [*points, (np.concatenate([index for index, _ in last]), curves)]

@@ -23,6 +23,7 @@ from kerasnb.training.alarms import FIRST, ROWS, Known, Numbers, look
 from kerasnb.training.compiled import align_targets
 from kerasnb.training.data import Table
 from kerasnb.training.health import Health
+from kerasnb.training.loop import Index, length
 from kerasnb.training.run import Run
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class Watch:
         self._due = 0.0
         self._data: Any = None
         self._suspects = False
-        self._index: Any = None
-        self._at = 0
+        self._chunk: tuple[Any, Index, int] | None = None
+        self._told = False  # of all first losses
 
     def begin(self) -> None:
         """Look at the data, before the first step."""
@@ -65,25 +66,24 @@ class Watch:
         self._ring({"scale", "labels"})
         self._due = time.monotonic() + BETWEEN
 
-    def turn(self, data: Any, index: Any, at: int) -> None:
-        """Some steps were made, the last with the rows `index[at]` of `data`."""
+    def turn(self, data: Any, index: Index, at: int) -> None:
+        """Some steps were made, the last with batch `at` of `data`."""
         if not self.kinds:
             return
-        if self._index is None or index.shape[1] == self._work.batch_size:
-            self._data, self._index, self._at = data, index, at
+        if self._chunk is None or index[0].shape[2] == self._work.batch_size:
+            self._chunk = data, index, at
         now = time.monotonic()
         if now < self._due:
             return
         self._due = now + BETWEEN
         if not (isinstance(self._work.source, Table) or self._work.crew.several):
-            self._look_at_labels(data, np.asarray(index)[: at + 1].ravel())
-        chunk = (self._data, self._index, np.int32(self._at))
-        self.health.turn(self._state, chunk, self._goes_wrong())
+            self._look_at_labels(data, np.asarray(index[0])[0, : at + 1].ravel())
+        self.health.turn(self._state, self._last_chunk, self._goes_wrong())
         self._ring(self.kinds)
 
     def end(self) -> None:
         """The run is over: nothing is to be missed."""
-        if not self.kinds or self._index is None:
+        if not self.kinds or self._chunk is None:
             return
         kinds = {alarm.kind for alarm in self._run.alarms}
         kinds |= {alarm.kind for alarm in look(self._known(), self.kinds)}
@@ -105,10 +105,19 @@ class Watch:
     def _state(self) -> tuple:
         return self._work.claim.look(self._work.groups)
 
+    def _last_chunk(self) -> tuple[Any, Any, np.int32]:
+        """The data, the rows of full batches of this epoch, which of these it was."""
+        assert self._chunk is not None
+        data, index, at = self._chunk
+        epoch, at = divmod(at, length(index))
+        rows = index[0][epoch]
+        return data, rows, np.int32(min(at, len(rows) - 1))
+
     def _some_chunks(self) -> Iterator[tuple]:
-        count, size = self._index.shape
+        data, rows, _ = self._last_chunk()
+        count, size = rows.shape
         for number in range(max(3, min(-(-ROWS // size), 16))):
-            yield self._data, self._index, np.int32(number % count)
+            yield data, rows, np.int32(number % count)
 
     def _goes_wrong(self) -> bool:
         """Whether the loss hardly falls: what else is wrong is then worth knowing."""
@@ -138,9 +147,10 @@ class Watch:
     def _first_losses(self) -> np.ndarray:
         """The loss of each of the first batches; the curve has the mean of an epoch."""
         run = self._run
-        if len(self._first) < FIRST and is_library(type(self._trainer).train_step):
+        if not self._told and is_library(type(self._trainer).train_step):
             steps, curves = run.step_points()
             means = np.asarray(curves.get("loss", ()), float)[:FIRST]
+            self._told = len(means) == FIRST
             if len(means) and steps[0] == 0:
                 ends = [0, *(n for n in run.epoch_index if n < len(means))]
                 place = steps[: len(means)]

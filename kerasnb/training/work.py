@@ -17,11 +17,20 @@ from kerasnb.core.graph import leaves
 from kerasnb.core.placement import copied
 from kerasnb.core.state import bind
 from kerasnb.training.checks import check_batch
-from kerasnb.training.crew import crew_of
+from kerasnb.training.crew import ALONE, crew_of
 from kerasnb.training.data import Stream, Table
 from kerasnb.training.feed import Block, Feed
 from kerasnb.training.interrupts import Interrupts
-from kerasnb.training.loop import Pace, Program, StepByStep, batches_of
+from kerasnb.training.loop import (
+    Best,
+    Index,
+    Pace,
+    Program,
+    StepByStep,
+    length,
+    parts_of,
+    rows_in,
+)
 from kerasnb.training.memory import keep_buffers
 from kerasnb.training.nonfinite import Rewind
 from kerasnb.training.run import Run
@@ -31,6 +40,10 @@ if TYPE_CHECKING:
     from kerasnb.training.watch import Watch
 
 Blocks = Generator[tuple, None, None]
+Passed = Callable[[dict[str, Any], Any], None]
+AT_ONCE = int(__import__("os").environ.get("ATO", 1 << 15))  # rows in the index of the epochs that one call may go through
+SHORT = 64  # arrays in the state of a model whose programs are quickly compiled
+SMALL = 1 << 20  # bytes of weights that are copied in next to no time
 
 
 class Work:
@@ -46,6 +59,7 @@ class Work:
         *,
         training: bool,
         shuffle: bool = False,
+        together: bool = False,  # several epochs in one call, where nobody looks
     ) -> None:
         data = source.data if isinstance(source, Table) else source.peek()
         self.crew = crew_of([*trainer.variables, *trainer.metrics_variables], data)
@@ -53,7 +67,7 @@ class Work:
             batch_size = min(batch_size or 32, source.rows)
             source, batch_size = self.crew.table(source, batch_size)
         self.trainer, self.who, self.source = trainer, who, source
-        self.training, self.shuffle = training, shuffle
+        self.training, self.shuffle, self._together = training, shuffle, together
         self.interrupts = Interrupts()
         self.claim = Claim(lambda: who, ())
         self.random: Any = np.random  # whence the order of the data
@@ -68,6 +82,7 @@ class Work:
         self._passed = False
         self._skip = 0
         self._partial: Any = None
+        self._whole, self._epochs, self._drawn = False, 1, 1
         if isinstance(source, Table):
             self.batch_size = batch_size or 32
             every = source.batch_count(self.batch_size)
@@ -126,21 +141,39 @@ class Work:
             steps=self.steps_per_epoch,
         )
         self._data = self.crew.data(source.data)
-        full, rest = divmod(source.rows, self.batch_size)
-        self._full = self._program.prepare(
-            self._state(), self._data, self.batch_size, full, self.crew
-        )
-        if rest:
-            compile_later = self._program.lower(
-                self._state(), self._data, rest, 1, self.crew
-            )
+        state, crew = self._state(), self.crew
+        order = np.empty(source.rows, np.int32)
+        parts = [part.shape for part in parts_of(order, self.batch_size)]
+        quick = kind is Program and len(jax.tree.leaves(state)) <= SHORT
+        self._whole = quick and crew is ALONE
+        if self._whole:
+            # One program goes through a whole epoch, or through several short ones.
+            light = sum(a.nbytes for a in jax.tree.leaves(state[:2])) <= SMALL
+            if light and self.may_go_on:
+                self._epochs = max(1, min(64, AT_ONCE // source.rows))
+            parts = [(self._epochs, *part[1:]) for part in parts]
+            self._full = self._program.prepare(state, self._data, parts)
+            return
+        self._full = self._program.prepare(state, self._data, parts[:1], crew)
+        if parts[1:]:
+            compile_later = self._program.lower(state, self._data, parts[1:], crew)
             # The first epoch can go on while the odd last batch compiles.
-            if full > 1 and not self.crew.several:
+            if parts[0][1] > 1 and not crew.several:
                 pool = ThreadPoolExecutor(1, "kerasnb-compile")
                 self._partial = pool.submit(compile_later)
                 pool.shutdown(wait=False)
             else:
                 self._partial = compile_later()
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether an epoch ends where all rows were seen, and another may follow."""
+        source = self.source
+        return (
+            self._together
+            and isinstance(source, Table)
+            and self.steps_per_epoch == source.batch_count(self.batch_size)
+        )
 
     def _fresh_metrics(self) -> list[jax.Array]:
         """The metrics' values at the beginning of an epoch; nothing changes."""
@@ -162,35 +195,39 @@ class Work:
     # --- Running ----------------------------------------------------------------------
 
     def run_epoch(
-        self, run: Run, hooks: Any, turn: Callable[[], bool]
+        self,
+        run: Run,
+        hooks: Any,
+        turn: Callable[[], bool],
+        passed: Passed | None = None,
     ) -> dict[str, Any]:
-        """One epoch of training, or what is left of it; the logs of its last step."""
+        """One epoch of training, or what is left of it; the logs of its last step.
 
-        def note(count: int, samples: int, curves: dict) -> None:
-            scalars = {k: v for k, v in curves.items() if v.ndim == 1}
-            run.note_steps(count, samples, scalars)
-
-        return self._pass_over("train", hooks, note, turn, run)
+        With `passed` it may be several. That is told of each but the last: its logs,
+        and its weights if it was the best so far.
+        """
+        passed = passed if self._epochs > 1 else None
+        return self._pass_over("train", hooks, turn, run, passed)
 
     def run_whole(self, hooks: Any, turn: Callable[[], bool] = lambda: False) -> dict:
         """One pass of evaluation; the results."""
         hooks.on_test_begin()
-        logs = self._pass_over("test", hooks, lambda *step: None, turn)
+        logs = self._pass_over("test", hooks, turn)
         hooks.on_test_end(logs)
         return logs
 
     def run_single(self) -> dict[str, Any]:
         """All rows as one batch."""
-        index = self.crew.index(np.arange(self.batch_size, dtype=np.int32)[None])
+        index = [np.arange(self.batch_size, dtype=np.int32)[None, None]]
         return _logs_at(self._chunk(self._full, self._data, index, 0, 1, True), -1)
 
     def _pass_over(
         self,
         phase: str,
         hooks: Any,
-        note: Callable[[int, int, dict], None],
         turn: Callable[[], bool],
         run: Run | None = None,
+        passed: Passed | None = None,
     ) -> dict[str, Any]:
         """Run all batches; callbacks and `turn` have Python's turns between chunks."""
         begin_hook = getattr(hooks, f"on_{phase}_batch_begin")
@@ -205,13 +242,14 @@ class Work:
             logs = dict(run.logs)
         if skipped and isinstance(self.source, Stream):
             done = skipped  # Its batches begin after them.
-        with closing(self._blocks(run)) as blocks:
+        with closing(self._blocks(run, passed is not None)) as blocks:
             for chunks, data, index, lo, hi in blocks:
                 at = lo + min(hi - lo, max(0, skipped - done))
                 done += at - lo
                 if lo == hi and turn():
                     return logs
                 while at < hi:
+                    steps = length(index)
                     left = hi - at
                     if single:
                         count = min(self.trainer.steps_per_execution, left)
@@ -220,24 +258,28 @@ class Work:
                         count = self._pace.steps(left)
                     if run is not None and run.allowance:
                         count = min(count, run.allowance)
+                    if run is not None and run.stops_after_epoch:
+                        count = min(count, steps - at % steps)
                     count = self.crew.agree(count, self.interrupts)
+                    self._draw(run, index, -(-(at + count) // steps))
                     began = time.perf_counter()
                     curves = self._chunk(
-                        chunks, data, index, at, at + count, begins=done == 0
+                        chunks, data, index, at, at + count, done == 0, run
                     )
                     self._pace.learn(count, time.perf_counter() - began)
                     logs = _logs_at(curves, -1)
+                    if run is not None:
+                        self._note(run, index, at, curves, count, chunks.best, passed)
                     first = done
                     at += count
                     done += count
-                    note(count, count * index.shape[1], curves)
                     if self.watch is not None:
                         self.watch.turn(data, index, at - 1)
                     if single:
                         end_hook(done - 1, logs)
                     elif replay:
                         hooks.replay(phase, first, count, curves)
-                    if turn():
+                    if turn() or (passed is not None and at % steps == 0):
                         return logs
         if not done:
             raise ValueError(
@@ -247,14 +289,47 @@ class Work:
             )
         return logs
 
+    def _note(
+        self,
+        run: Run,
+        index: Index,
+        lo: int,
+        curves: dict[str, np.ndarray],
+        count: int,
+        best: Best | None,
+        passed: Passed | None,
+    ) -> None:
+        """Tell the run of the steps from `lo` on, epoch by epoch."""
+        steps, at, end = length(index), lo, lo + count
+        while at < end:
+            epoch, begin = divmod(at, steps)
+            stop = min(end, at - begin + steps)
+            rows = rows_in(index, begin, begin + stop - at)
+            own = {name: v[at - lo : stop - lo] for name, v in curves.items()}
+            scalars = {name: v for name, v in own.items() if v.ndim == 1}
+            run.note_steps(stop - at, rows, scalars)
+            if stop < end and passed is not None:
+                found = best is not None and int(best.epoch) == epoch
+                passed(_logs_at(own, -1), best.weights if best and found else None)
+            at = stop
+
     def _chunk(
-        self, chunks: Any, data: Any, index: Any, lo: int, hi: int, begins: bool
+        self,
+        chunks: Any,
+        data: Any,
+        index: Index,
+        lo: int,
+        hi: int,
+        begins: bool,
+        run: Run | None = None,
     ) -> dict[str, np.ndarray]:
         chunk = (data, index, lo, hi, begins, self._fresh)
+        keeper = None if run is None else run.keeper
+        to_beat = -np.inf if keeper is None else keeper.to_beat
         with self.interrupts.held(), LOCK:
             if self.rewind is not None:
                 self.rewind.before(self.claim.look(self._groups), chunks, *chunk)
-            state, ring = chunks.run(self.claim.take(self._groups), *chunk)
+            state, ring = chunks.run(self.claim.take(self._groups), *chunk, to_beat)
             self.claim.give(self._groups, state)
         curves = chunks.read(ring, hi - lo)
         if self.rewind is not None:
@@ -263,13 +338,13 @@ class Work:
 
     # --- Where batches come from ------------------------------------------------------
 
-    def _blocks(self, run: Run | None) -> Blocks:
+    def _blocks(self, run: Run | None, together: bool) -> Blocks:
         """`(chunks, data, index, lo, hi)`: batches that one program can run through."""
         if isinstance(self.source, Table):
-            return self._table_blocks(self.source, run)
+            return self._table_blocks(self.source, run, together)
         return self._stream_blocks(self.source, run)
 
-    def _table_blocks(self, table: Table, run: Run | None) -> Blocks:
+    def _table_blocks(self, table: Table, run: Run | None, together: bool) -> Blocks:
         every = table.batch_count(self.batch_size)
         steps, first = min(every, self.steps_per_epoch or every), 0
         order = None
@@ -277,23 +352,50 @@ class Work:
             # Short epochs go on where the last one ended, until all rows were seen.
             epoch = run.epoch - run._initial_epoch
             first = epoch % -(-every // steps) * steps
-        if self.shuffle:
-            if run is not None and (run.step_in_epoch or first):
+            if self.shuffle and (run.step_in_epoch or first):
                 order = run.order
-            if order is None:
-                order = self.random.permutation(table.rows).astype(np.int32)
-                order = self.crew.order(order)
+        order = self._order(run) if order is None else order
+        parts = parts_of(order, self.batch_size)
+        last = min(first + steps, every)
+        if self._whole:
+            index, self._drawn = parts, 1
+            if self._epochs > 1:
+                index = [np.zeros((self._epochs, *p.shape[1:]), p.dtype) for p in parts]
+                for rows, part in zip(index, parts, strict=True):
+                    rows[0] = part[0]
+            if run is not None and together:
+                last += (min(self._epochs, run.epochs - run.epoch) - 1) * every
+            index = [self.crew.index(part) for part in index]
+            yield self._full, self._data, index, first, last
+            return
+        for part in parts:
+            count = part.shape[1]
+            if first < min(count, last):
+                if part is not parts[0] and isinstance(self._partial, Future):
+                    self._partial = self._partial.result()
+                chunks = self._full if part is parts[0] else self._partial
+                index = [self.crew.index(part)]
+                yield chunks, self._data, index, max(first, 0), min(count, last)
+            first, last = first - count, last - count
+
+    def _order(self, run: Run | None) -> np.ndarray:
+        """The order of the rows in an epoch that begins."""
+        assert isinstance(self.source, Table)
+        rows, order = self.source.rows, None
+        if self.shuffle:
+            order = self.random.permutation(rows).astype(np.int32)
+            order = self.crew.order(order)
         if run is not None:
             run.order = order
-        full, rest = batches_of(table.rows, self.batch_size, order)
-        last = min(first + steps, every)
-        if first < len(full):
-            index = self.crew.index(full)
-            yield self._full, self._data, index, first, min(len(full), last)
-        if len(rest) and last > len(full):
-            if isinstance(self._partial, Future):
-                self._partial = self._partial.result()
-            yield self._partial, self._data, self.crew.index(rest[None]), 0, 1
+        return np.arange(rows, dtype=np.int32) if order is None else order
+
+    def _draw(self, run: Run | None, index: Index, epochs: int) -> None:
+        """Draw the order of so many epochs, which the next steps go through."""
+        for number in range(self._drawn, epochs):
+            parts = parts_of(self._order(run), self.batch_size)
+            for rows, part in zip(index, parts, strict=True):
+                rows[number] = part[0]
+        self._drawn = max(self._drawn, epochs)
 
     def _stream_blocks(self, stream: Stream, run: Run | None) -> Blocks:
         crew, several = self.crew, self.crew.several
@@ -319,11 +421,11 @@ class Work:
                 key = str(block.key)
                 data = block.data
                 if several:
-                    data, index = crew.block(data, block.rows, block.size)
-                    ready[key] = self._ready(block, data, index, taken, ready)
+                    data, numbers = crew.block(data, block.rows, block.size)
+                    ready[key] = self._ready(block, data, [numbers], taken, ready)
                 elif key not in ready:
                     order = np.arange(block.size * block.rows, dtype=np.int32)
-                    index = crew.index(order.reshape(block.size, block.rows))
+                    index = [crew.index(order.reshape(1, block.size, block.rows))]
                     ready[key] = self._ready(block, data, index, taken, ready)
                 yield ready[key][0], data, ready[key][1], 0, count
                 taken += count
@@ -347,7 +449,7 @@ class Work:
         """The program for such blocks, and the numbers of their rows."""
         try:
             chunks = self._program.prepare(
-                self._state(), data, index.shape[1], block.size, self.crew
+                self._state(), data, [part.shape for part in index], self.crew
             )
         except (TypeError, ValueError) as error:
             if not earlier:
