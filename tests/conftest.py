@@ -1,5 +1,6 @@
 """What every test starts from: Keras on JAX, the CPU, fresh names, one seed."""
 
+import gc
 import os
 
 # Before the first import of either library: both read these once.
@@ -15,6 +16,8 @@ import jax
 import numpy as np
 import pytest
 
+from kerasnb.core import compilation
+
 # Shells start background jobs with Ctrl-C switched off, and so would be their children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -28,13 +31,22 @@ if version("jax").startswith("0.10."):
     )
 
 # Tests compile the same small programs again and again; the second time, also in a
-# later run, they are read back. Each worker has a folder: JAX does not lock its files.
-_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
-_COMPILED = Path(__file__).parent.with_name("build") / "compiled" / _WORKER
-jax.config.update("jax_compilation_cache_dir", str(_COMPILED))
+# later run and in another worker, they are read back: files are whole or not there.
+_COMPILED = Path(__file__).parent.with_name("build") / "compiled" / "shared"
+_COMPILED.mkdir(parents=True, exist_ok=True)
 os.environ["KERASNB_COMPILATION_CACHE"] = str(_COMPILED)  # for other processes
+jax.config.update("jax_compilation_cache_dir", str(_COMPILED))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+compilation.write_whole_files(_COMPILED)
+
+# Going through all that is loaded and compiled, in search of garbage, takes a second.
+gc.set_threshold(20_000, 10, 100)
+
+
+def pytest_collection_finish():
+    """Let the search for garbage pass over what was loaded before the tests."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

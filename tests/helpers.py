@@ -133,10 +133,11 @@ def check_layer(row: Case) -> None:
     agree_on_variables(ours, theirs)
     for mine, wanted in zip(ours.weights, theirs.weights, strict=True):
         message = f"{row}: initial {mine.path}"
-        # Bit for bit, but for the last bits of an orthogonal matrix: its factorisation
-        # differs between versions of JAX.
+        # Bit for bit, but for the last bits of an orthogonal matrix, as recurrent
+        # kernels are: its factorisation differs between versions of JAX.
+        limit = 5e-7 if mine.name == "recurrent_kernel" else 0
         np.testing.assert_allclose(
-            mine.value, wanted.value, rtol=0, atol=5e-7, err_msg=message
+            mine.value, wanted.value, rtol=0, atol=limit, err_msg=message
         )
     change_weights(ours, theirs)
     mine, wanted = results([ours, theirs], row, x)

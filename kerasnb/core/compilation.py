@@ -108,7 +108,14 @@ def _switch() -> None:
     # Small programs too: a notebook has dozens, each a hundredth of a second or more.
     if _JAX.jax_persistent_cache_min_compile_time_secs == 1.0:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    # JAX writes in place, and limits sizes only with a package that may be missing.
+    write_whole_files(folder)
+
+
+def write_whole_files(folder: Path) -> None:
+    """Let JAX keep programs in its folder as `Files` do, until it is told of another.
+
+    It would write in place, and limit sizes only with a package that may be missing.
+    """
     with contextlib.suppress(ImportError, AttributeError):
         cache: Any = importlib.import_module("jax._src.compilation_cache")
         with cache._cache_initialized_mutex:

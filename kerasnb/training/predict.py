@@ -7,6 +7,7 @@ that nobody can tell; a user's layer, which may print or count its calls, says
 `compiled_calls = True` if it may be compiled as well.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,6 +45,7 @@ from kerasnb.training.data import (
 )
 from kerasnb.training.loop import compile_once
 from kerasnb.training.rows import stay_apart
+from kerasnb.training.sweep import FEWEST, Sweep
 
 State = tuple[list, ...]
 KEPT = 32  # compiled calls of one model
@@ -84,8 +86,10 @@ class Predictor(Layer):
         """The outputs for the given inputs, as NumPy arrays."""
         check_counts("predict", batch_size=batch_size, steps=steps)
         silent = verbose == 0 or (verbose == "auto" and frontend.in_notebook())
-        if silent and callbacks is None and (run := self._ready(x, batch_size or 32)):
-            return map_structure(gather, run(self._values(), (x,)))
+        if silent and callbacks is None:
+            found = self._at_once(x, batch_size or 32)
+            if found is not None:
+                return found
         source = self._source("predict", x)
         steps = settings.limited(steps, settings.max_steps_per_epoch(), "steps")
         crew = crew_of(self.variables)
@@ -99,7 +103,17 @@ class Predictor(Layer):
         step, state = self._forward(source), None
         outputs: list[Any] = []
         hooks.on_predict_begin()
-        for i, batch in enumerate(_batches(source, batch_size or 32)):
+        done = 0
+        if callbacks is None and isinstance(source, Table) and crew is ALONE:
+            size = batch_size or 32
+            sweep = getattr(step, "sweep", None)
+            if sweep is not None and count is not None:
+
+                def after(first: int, steps: int) -> None:
+                    hooks.replay("predict", first, steps, {})
+
+                outputs, done = sweep(self._values(), source, size, count, after)
+        for i, batch in enumerate(_batches(source, batch_size or 32, done), done):
             if steps is not None and i >= steps:
                 break
             hooks.on_predict_batch_begin(i)
@@ -114,35 +128,42 @@ class Predictor(Layer):
         if len(outputs) == 1:
             return map_structure(gather, outputs[0])
         return map_structure(
-            lambda *parts: np.concatenate([gather(p) for p in parts]),
-            outputs[0],
-            *outputs[1:],
+            lambda *parts: np.concatenate([gather(p) for p in parts]), *outputs
         )
 
     @steadily
     @names_arguments
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch, as NumPy arrays."""
+        if (found := self._at_once(x, sys.maxsize)) is not None:
+            return found
         table: Any = self._source("predict_on_batch", x)
         check_is_batch("predict_on_batch", table)
         step = self._forward(table)
         out = step(self._values(), crew_of(self.variables).batch(table.data))
         return map_structure(gather, out)
 
-    def _values(self) -> State:
-        groups = (self.trainable_variables, self.non_trainable_variables)
+    def _values(self, groups: tuple | None = None) -> State:
+        if groups is None:
+            groups = (self.trainable_variables, self.non_trainable_variables)
         # In a frame: values of one step, while another thread trains.
-        own = current_frame() is None
-        return tuple([v.box if own else v.raw for v in group] for group in groups)
+        if current_frame() is None:
+            return tuple([v.box for v in group] for group in groups)
+        return tuple([v.raw for v in group] for group in groups)
 
-    def _ready(self, x: Any, most: int) -> Callable | None:
-        """The program for an array of up to so many rows, when such a one was met."""
+    def _at_once(self, x: Any, most: int) -> Any:
+        """The outputs for an array of up to so many rows, when such a one was met."""
         memory = (self._programs or {}).get("forward")
         if memory is None or memory[0] != changes() or type(x) is not np.ndarray:
             return None
         if x.ndim == 0 or len(x) > most or self._before_step(x) is not x:
             return None
-        return memory[1].ready((x,)) if placement.distribution() is None else None
+        _, forward, groups = memory
+        if placement.distribution() is not None or (run := forward.known(x)) is None:
+            return None
+        out = run(self._values(groups), (x,))
+        own = isinstance(out, jax.Array)  # which is on one device
+        return np.asarray(out) if own else map_structure(gather, out)
 
     def _forward(self, source: Table | Stream) -> Callable:
         """`(state, batch, once) -> outputs`; `once` if such a batch comes but once."""
@@ -170,7 +191,8 @@ class Predictor(Layer):
                 else jax.jit(outputs, static_argnums=2)
             )
         if crew is ALONE and all(x._settled() for x in self._flatten_layers()):
-            self._programs["forward"] = changes(), found[0]  # type: ignore[index]
+            groups = (self.trainable_variables, self.non_trainable_variables)
+            self._programs["forward"] = changes(), found[0], groups  # type: ignore[index]
         return found[0]
 
     def _step(self, name: str) -> Callable:
@@ -267,7 +289,9 @@ class Forward:
     def __init__(self, fn: Callable, pads: bool) -> None:
         self._fn, self._pads = fn, pads
         self._jitted = jax.jit(fn)
+        self._sweep = Sweep(fn)
         self._sizes: dict[Any, dict[int, Callable]] = {}
+        self._known: dict[Any, Callable] = {}
         self._apart: dict[Any, bool] = {}
 
     def __call__(self, state: State, batch: tuple, once: bool = False) -> Any:
@@ -292,16 +316,46 @@ class Forward:
         rows, form = _form(batch)
         return self._sizes.get(form, {}).get(rows)
 
+    def known(self, x: np.ndarray) -> Callable | None:
+        """The same for one array, found with less ado."""
+        key = (x.shape, x.dtype, _options())
+        run = self._known.get(key)
+        if run is None and (run := self.ready((x,))) is not None:
+            self._known[key] = run
+        return run
+
+    def sweep(
+        self,
+        state: State,
+        table: Table,
+        size: int,
+        count: int,
+        after: Callable[[int, int], None],
+    ) -> tuple[list, int]:
+        """The outputs of the first batches of many, and how many batches these are."""
+        if count < FEWEST:
+            return [], 0
+        _, form = _form(table.data)
+        if count * size > table.rows and not self._rows_apart(form, state, table.data):
+            count -= 1  # The odd one at the end keeps its size.
+        outputs = self._sweep(form, state, table, size, count, after)
+        return outputs, count if outputs else 0
+
+    def _rows_apart(self, form: Any, state: State, batch: tuple) -> bool:
+        if not self._pads:
+            return False
+        if form not in self._apart:
+            self._apart[form] = stay_apart(lambda x: self._fn(state, x), batch)
+        return self._apart[form]
+
     def _size_for(
         self, rows: int, form: Any, state: State, batch: tuple, once: bool
     ) -> int:
         """The rows of the program to use: one that is there, or the next power of 2."""
         sizes = self._sizes[form]
-        if not sizes or not self._pads or (rows == 1 and not once):
+        if not sizes or (rows == 1 and not once):
             return rows
-        if form not in self._apart:
-            self._apart[form] = stay_apart(lambda x: self._fn(state, x), batch)
-        if not self._apart[form]:
+        if not self._rows_apart(form, state, batch):
             return rows
         power = 1 << (rows - 1).bit_length()
         good = (s for s in sizes if rows <= s and (once or s <= 2 * rows))
@@ -467,7 +521,9 @@ def _placeholders(x: Any) -> Any:
     )
 
 
-def _batches(source: Table | Stream, batch_size: int) -> Iterator[tuple]:
+def _batches(
+    source: Table | Stream, batch_size: int, first: int = 0
+) -> Iterator[tuple]:
     if isinstance(source, Stream):
         source.peek()
         source.begin_epoch()
@@ -476,8 +532,8 @@ def _batches(source: Table | Stream, batch_size: int) -> Iterator[tuple]:
             yield jax.tree.map(jnp.array, batch)
         source.end_epoch()
         return
-    if source.rows <= batch_size:
+    if source.rows <= batch_size and not first:
         yield source.data
         return
-    for start in range(0, source.rows, batch_size):
+    for start in range(first * batch_size, source.rows, batch_size):
         yield source.take(slice(start, start + batch_size))

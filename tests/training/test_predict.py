@@ -8,7 +8,8 @@ import pytest
 
 import kerasnb
 from kerasnb import layers, ops
-from kerasnb.training import loop
+from kerasnb.training import loop, sweep
+from kerasnb.training.loop import compile_once
 from kerasnb.training.rows import stay_apart
 
 # --- Rows that hear of one another ----------------------------------------------------
@@ -146,7 +147,7 @@ def programs(model):
 @pytest.mark.parametrize("make", MODELS)
 def test_predict_pads_and_says_what_keras_says(make):
     ours, theirs = pair(make)
-    for rows, batch_size in ((70, 32), (1, None), (33, 64), (7, 32), (5, 4)):
+    for rows, batch_size in ((70, 32), (1, None), (33, 64), (7, 32), (5, 4), (70, 4)):
         x = data_for(ours, rows)
         found = ours.predict(x, batch_size=batch_size, verbose=0)
         wanted = theirs.predict(x, batch_size=batch_size or 32, verbose=0)
@@ -167,6 +168,33 @@ def test_rows_that_mix_keep_their_exact_size():
         found = model.predict(V[:rows], verbose=0)
         np.testing.assert_allclose(found, V[:rows] - V[:rows].mean(0), atol=1e-6)
     assert programs(model) == [[3, 4]]
+
+
+@pytest.mark.parametrize("mix", [False, True])
+def test_many_batches_are_few_calls_and_the_same(mix, monkeypatch):
+    calls = []
+
+    def counted(lowered):
+        program = compile_once(lowered)
+        return lambda *args: (calls.append(args[3:]), program(*args))[1]
+
+    monkeypatch.setattr(sweep, "compile_once", counted)
+    monkeypatch.setattr(sweep, "BYTES", 100 * 4 * (3 + 3) * 4)  # blocks of 100 batches
+    monkeypatch.setattr(loop, "TICK", 1e9)  # however slow the machine
+    x = kerasnb.Input((3,))
+    mean = ops.mean(x, axis=0, keepdims=True) if mix else 2.0
+    model = kerasnb.Model(x, {"out": ops.subtract(x, mean)})
+    rows = np.random.default_rng(0).random((601, 3), "float32")
+    parts = [rows[i : i + 4] for i in range(0, 601, 4)]
+    wanted = np.concatenate([p - (p.mean(0) if mix else 2.0) for p in parts])
+    for given in (rows, jnp.asarray(rows)):
+        found = model.predict(given, batch_size=4, verbose=0)["out"]
+        assert isinstance(found, np.ndarray)
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    # Calls grow with the pace; the odd batch is among them if it may be filled up.
+    assert [(int(lo), int(hi)) for lo, hi in calls[:3]] == [(0, 4), (4, 36), (36, 100)]
+    assert len(calls) == 6 and int(calls[3][1]) == (50 if mix else 51)
+    assert (programs(model) == [[1]]) == mix
 
 
 said = []
