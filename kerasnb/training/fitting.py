@@ -283,7 +283,8 @@ class Fit:
         run = self.run
         self._between = False
         passed = self._passed if self._unseen else None
-        logs, epoch = self.work.run_epoch(run, self.hooks, self._turn, passed), run.epoch
+        logs = self.work.run_epoch(run, self.hooks, self._turn, passed)
+        epoch = run.epoch
         if self.validation is not None and not self._target and self._is_due(epoch):
             began = time.monotonic()
             found = self.validation.run_whole(self.hooks, self._turn_of_validation)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 Blocks = Generator[tuple, None, None]
 Passed = Callable[[dict[str, Any], Any], None]
-AT_ONCE = int(__import__("os").environ.get("ATO", 1 << 15))  # rows in the index of the epochs that one call may go through
+AT_ONCE = 1 << 15  # rows in the index of the epochs that one call may go through
 SHORT = 64  # arrays in the state of a model whose programs are quickly compiled
 SMALL = 1 << 20  # bytes of weights that are copied in next to no time
 

@@ -65,13 +65,16 @@ class Memory:
         nodes = self._page.send("Memory.getDOMCounters")["nodes"]
         resident, widgets = self._lab.page.evaluate(MEASURE)
         self.rows.append((resident / 1e6, heap / 1e6, nodes, int(widgets)))
-        print("kernel {:.0f} MB, page {:.1f} MB, {} nodes, {} widgets".format(*self.rows[-1]))
+        words = "kernel {:.0f} MB, page {:.1f} MB, {} nodes, {} widgets"
+        print(words.format(*self.rows[-1]))
 
     def growth(self) -> list[float]:
         """From the second third of the rounds to the last one."""
         third = len(self.rows) // 3
-        parts = self.rows[third : 2 * third], self.rows[-third:]
-        before, after = (list(map(statistics.median, zip(*p, strict=True))) for p in parts)
+        before, after = (
+            [statistics.median(column) for column in zip(*rows, strict=True)]
+            for rows in (self.rows[third : 2 * third], self.rows[-third:])
+        )
         return [b - a for a, b in zip(before, after, strict=True)]
 
 
@@ -122,9 +125,7 @@ def train_behind(lab, other):
 
 
 @pytest.mark.soak
-def test_memory_stays_flat_however_long_and_whatever_is_pressed(
-    open_page, lab_server
-):
+def test_memory_stays_flat_however_long_and_whatever_is_pressed(open_page, lab_server):
     write_notebook(lab_server.folder / "soak.ipynb", CELLS)
     lab = open_page().open("soak.ipynb")
     run(lab, 0).save()
@@ -139,6 +140,6 @@ def test_memory_stays_flat_however_long_and_whatever_is_pressed(
         memory.measure()
         rounds += 1
     kernel, page, nodes, widgets = memory.growth()
-    print(f"{rounds} rounds: kernel {kernel:+.1f} MB, page {page:+.1f} MB, {nodes:+} nodes")
+    print(f"{rounds} rounds: kernel {kernel:+.1f} MB, page {page:+.1f} MB, {nodes:+}")
     assert kernel < KERNEL and page < PAGE and nodes < 500 and widgets == 0
     assert lab.errors() == []
