@@ -22,7 +22,7 @@ from kerasnb.models import clone_model
 from kerasnb.notebook import cells
 from kerasnb.random import seeds_aside
 from kerasnb.training.data import Table
-from kerasnb.training.loop import Program
+from kerasnb.training.loop import Program, programs_for
 
 # What the targets are called where the inputs are called so.
 _NAMES = (("x", "y"), ("X", "y"), ("X", "Y"), ("images", "labels"), ("data", "labels"))
@@ -67,13 +67,11 @@ def compile_fit(model: Any, sample: Any, rows: int, batch_size: int) -> Iterator
         )
         yield
         program = Program(twin._step("train_step"))
-        full, rest = divmod(rows, batch_size)
-        for size, count in ((batch_size, full), (rest, 1)):
-            if size and count:
-                compile = program.lower(state, data, size, count)
-                yield
-                compile()
-                yield
+        for shapes in programs_for(state, rows, batch_size, whole=True, several=True):
+            compile = program.lower(state, data, shapes)
+            yield
+            compile()
+            yield
 
 
 def target_of(inputs: Sequence[str], names: Mapping[str, Any]) -> Any:

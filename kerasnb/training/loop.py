@@ -32,6 +32,9 @@ from kerasnb.training.crew import ALONE, Crew
 
 TICK = 0.1  # seconds a chunk should take
 RING = 4096  # logs kept on the device, and so the longest chunk
+AT_ONCE = 1 << 15  # rows in the index of the epochs that one call may go through
+SHORT = 64  # arrays in the state of a model whose programs are quickly compiled
+SMALL = 1 << 20  # bytes of weights that are copied in next to no time
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 Index = Sequence[Any]  # arrays (epochs, count, size) of row numbers
@@ -356,6 +359,25 @@ def parts_of(order: np.ndarray, batch_size: int) -> Index:
     full = rows // batch_size * batch_size
     parts = order[:full].reshape(1, -1, batch_size), order[full:].reshape(1, 1, -1)
     return [part for part in parts if part.size]
+
+
+def programs_for(
+    state: Any, rows: int, batch_size: int, *, whole: bool, several: bool
+) -> list[list[tuple[int, int, int]]]:
+    """The shapes of the index of each program that an epoch of so many rows needs.
+
+    One program for the full batches and one for the partial one; where compiling is
+    quick and `whole` epochs may be gone through, one for both; where weights are few
+    as well, that goes through `several` short epochs.
+    """
+    full, rest = divmod(rows, batch_size)
+    parts = [(1, full, batch_size)] * bool(full) + [(1, 1, rest)] * bool(rest)
+    if not whole or len(jax.tree.leaves(state)) > SHORT:
+        return [[part] for part in parts]
+    weights = jax.tree.leaves(state[:2])
+    light = sum(a.size * a.dtype.itemsize for a in weights) <= SMALL
+    epochs = max(1, min(64, AT_ONCE // rows)) if light and several else 1
+    return [[(epochs, count, size) for _, count, size in parts]]
 
 
 def length(index: Index) -> int:

@@ -29,6 +29,7 @@ from kerasnb.training.loop import (
     StepByStep,
     length,
     parts_of,
+    programs_for,
     rows_in,
 )
 from kerasnb.training.memory import keep_buffers
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 Blocks = Generator[tuple, None, None]
 Passed = Callable[[dict[str, Any], Any], None]
-AT_ONCE = 1 << 15  # rows in the index of the epochs that one call may go through
-SHORT = 64  # arrays in the state of a model whose programs are quickly compiled
-SMALL = 1 << 20  # bytes of weights that are copied in next to no time
 
 
 class Work:
@@ -142,23 +140,19 @@ class Work:
         )
         self._data = self.crew.data(source.data)
         state, crew = self._state(), self.crew
-        order = np.empty(source.rows, np.int32)
-        parts = [part.shape for part in parts_of(order, self.batch_size)]
-        quick = kind is Program and len(jax.tree.leaves(state)) <= SHORT
-        self._whole = quick and crew is ALONE
-        if self._whole:
-            # One program goes through a whole epoch, or through several short ones.
-            light = sum(a.nbytes for a in jax.tree.leaves(state[:2])) <= SMALL
-            if light and self.may_go_on:
-                self._epochs = max(1, min(64, AT_ONCE // source.rows))
-            parts = [(self._epochs, *part[1:]) for part in parts]
-            self._full = self._program.prepare(state, self._data, parts)
-            return
-        self._full = self._program.prepare(state, self._data, parts[:1], crew)
-        if parts[1:]:
-            compile_later = self._program.lower(state, self._data, parts[1:], crew)
+        shapes = programs_for(
+            state,
+            source.rows,
+            self.batch_size,
+            whole=kind is Program and crew is ALONE,
+            several=self.may_go_on,
+        )
+        self._whole, self._epochs = not shapes[1:], shapes[0][0][0]
+        self._full = self._program.prepare(state, self._data, shapes[0], crew)
+        if shapes[1:]:
+            compile_later = self._program.lower(state, self._data, shapes[1], crew)
             # The first epoch can go on while the odd last batch compiles.
-            if parts[0][1] > 1 and not crew.several:
+            if shapes[0][0][1] > 1 and not crew.several:
                 pool = ThreadPoolExecutor(1, "kerasnb-compile")
                 self._partial = pool.submit(compile_later)
                 pool.shutdown(wait=False)

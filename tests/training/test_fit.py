@@ -93,11 +93,15 @@ def compilations_of(model):
     }
 
 
-def test_one_program_serves_every_epoch_and_one_more_the_odd_batch():
+@pytest.mark.parametrize(("arrays", "programs"), [(64, 1), (0, 2)])
+def test_one_program_serves_every_epoch_and_one_more_the_odd_batch(
+    monkeypatch, arrays, programs
+):
+    monkeypatch.setattr(loop, "SHORT", arrays)  # both in one, where that is quick
     model = stack(keras)
     model.fit(X, Y, 16, epochs=3, verbose=0, validation_split=0.2)
     model.fit(X[:40], Y[:40], 16, epochs=2, verbose=0)
-    assert compilations_of(model) == {"train": 2, "test": 1}
+    assert compilations_of(model) == {"train": programs, "test": 1}
 
 
 def test_the_learning_rate_changes_without_a_new_program():
