@@ -353,7 +353,10 @@ def keras(rng: random.Random, content: bytes, names: list[str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", packing) as archive:
         for name, data in members.items():
-            archive.writestr(name, data)
+            # Without the hour, so that a case is always the same.
+            info = zipfile.ZipInfo(name)
+            info.compress_type = packing
+            archive.writestr(info, data)
     changed = buffer.getvalue()
     if rng.random() < 0.05:  # the directory at the end lies
         at = (

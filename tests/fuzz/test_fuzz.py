@@ -64,5 +64,5 @@ def test_a_hang_and_a_bomb_are_seen(seeds, monkeypatch):
     assert "more than 0.1 s" in cases.judge(seed, seeds).fault
     monkeypatch.setattr(cases, "SECONDS", 60.0)
     monkeypatch.setattr(cases, "MEMORY", 1 << 20)
-    monkeypatch.setattr(cases, "_load", lambda *_: str(len(b"x" * (1 << 26))))
+    monkeypatch.setattr(cases, "_load", lambda *_: str(len(b"x" * (1 << 28))))
     assert "MiB for" in cases.judge(seed, seeds).fault
