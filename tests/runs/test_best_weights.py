@@ -8,6 +8,7 @@ import pytest
 import kerasnb as keras
 from kerasnb.core import settings
 from kerasnb.runs import weights
+from kerasnb.training import run
 
 FIT = {"epochs": 5, "batch_size": 8, "validation_split": 0.25, "verbose": 0}
 
@@ -161,33 +162,36 @@ def test_half_precision_and_statistics_are_kept(data, tmp_path):
     assert {str(w.dtype) for w in before} == {"bfloat16", "float32"}
 
 
-def test_losses_that_are_no_number_keep_nothing(make, data):
+class Run:
+    """As much of a run as `Keeper` looks at."""
+
+    def __init__(self, *losses, marks=()):
+        self.epoch, self.marks = len(losses), [run.Mark("m", 0, n) for n in marks]
+        self.history = {"loss": list(losses)}
+        self.epochs_of = {"loss": list(range(len(losses)))}
+
+
+@pytest.fixture
+def kept(make):
     model = make()
-    kept = weights.Keeper(keras.runs.session, model)
+    record = type("Record", (), {"best_weights": None, "id": "1"})()
+    keeper = weights.Keeper(record, model)
+    keeper.model = model  # which it holds no longer than others do
+    return keeper
 
-    class Run:
-        generation, epoch = 0, 1
-        history = {"loss": [float("nan")]}
-        epochs_of = {"loss": [0]}
 
-    kept.record = type("Record", (), {"best_weights": None, "id": "1"})()
-    kept(Run)
+def test_losses_that_are_no_number_keep_nothing(kept):
+    kept.look(Run(float("nan")))
     assert kept.record.best_weights is None
 
 
-def test_weights_of_epochs_that_were_taken_back_are_forgotten(make, data):
-    model = make()
-    record = type("Record", (), {"best_weights": None, "id": "2"})()
-    kept = weights.Keeper(record, model)
-
-    class Run:
-        generation, epoch = 0, 2
-        history = {"loss": [0.5, 0.1]}
-        epochs_of = {"loss": [0, 1]}
-
-    kept(Run)
-    assert record.best_weights.epoch == 1
-    # Rolled back to the end of the first epoch; the second comes out worse this time.
-    Run.generation, Run.history = 1, {"loss": [0.5, 0.3]}
-    kept(Run)
-    assert (record.best_weights.epoch, record.best_weights.value) == (1, 0.3)
+def test_weights_of_epochs_that_were_taken_back_are_forgotten(kept):
+    kept.look(Run(0.5))
+    kept.look(Run(0.5, 0.1, marks=[1]))
+    assert kept.record.best_weights.epoch == 1
+    # Rolled back to the end of the first epoch, which is now the best again ...
+    kept.cut(Run(0.5))
+    assert (kept.record.best_weights.epoch, kept.to_beat) == (0, 0.5)
+    # ... and the second comes out worse this time.
+    kept.look(Run(0.5, 0.3))
+    assert (kept.record.best_weights.epoch, kept.to_beat) == (1, 0.3)

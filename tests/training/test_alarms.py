@@ -8,7 +8,7 @@ import pytest
 import kerasnb as keras
 from kerasnb import layers, optimizers
 from kerasnb.core import settings
-from kerasnb.training import alarms, health, watch
+from kerasnb.training import alarms, health, loop, watch
 from kerasnb.training.alarms import Alarm, Known, Numbers, Sample, look
 
 SPARSE = "sparse_categorical_crossentropy"
@@ -20,6 +20,7 @@ def looks_at_everything(monkeypatch):
     for room in (health, watch):
         monkeypatch.setattr(room, "BETWEEN", 0)
     monkeypatch.setattr(health, "SHARE", 10.0)
+    monkeypatch.setattr(loop, "TICK", 0)
     ready = health.Probe.ready
     monkeypatch.setattr(
         health.Probe, "ready", lambda self, wait=False: ready(self, True)

@@ -135,7 +135,7 @@ def test_the_norm_of_a_scaled_loss_is_that_of_the_loss():
 
 
 @pytest.mark.parametrize(
-    "how", [{"epochs": 1}, {"epochs": 1, "initial_epoch": 0, "batch_size": 100}]
+    "how", [{"epochs": 1}, {"epochs": 1, "initial_epoch": 0, "batch_size": 50}]
 )
 def test_the_norms_are_points_of_the_run(how):
     model = sequential()
