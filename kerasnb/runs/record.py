@@ -124,13 +124,11 @@ class Record(Displayable):
 
     def rows(self) -> dict[str, list[Any]]:
         """The history with one value an epoch, None where a curve has none."""
-        return {
-            name: [
-                dict(zip(self.places[name], values, strict=True)).get(e)
-                for e in self.epochs
-            ]
+        found = {
+            name: dict(zip(self.places[name], values, strict=True))
             for name, values in self.history.items()
         }
+        return {name: list(map(at.get, self.epochs)) for name, at in found.items()}
 
     def note_model(self, config: bytes, code: bytes, custom: dict[str, Any]) -> None:
         """Keep the model's configuration and script, both compressed."""
