@@ -72,6 +72,7 @@ class CallbackList(Callback):
         if model is None:
             return
         super().set_model(model)
+        self._known = {}
         if self.history is not None:
             model.history = self.history
         for callback in self.callbacks:
@@ -118,7 +119,7 @@ class CallbackList(Callback):
 
     def _any(self, phase: str, every: bool) -> bool:
         """Whether a batch hook does something, of those that are not passive."""
-        # Looked up once for the same callbacks: an epoch may take less time than that.
+        # Looked up once for each run: an epoch may take less time than that.
         key = (phase, every, *map(id, self.callbacks))
         if key not in self._known:
             self._known[key] = any(

@@ -14,7 +14,7 @@ import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import jax
@@ -126,11 +126,14 @@ class Copies(Claim):
             self._values.update(zip(group, values, strict=True))
 
 
-def claim(who: Callable[[], str], groups: Groups) -> Claim:
+@contextmanager
+def claim(who: Callable[[], str], groups: Groups) -> Iterator[Claim]:
     """A claim for work that leaves the weights as they are: on copies if it must."""
-    with LOCK:
-        kind = Copies if _elsewhere(v for group in groups for v in group) else Claim
-        return kind(who, groups)
+    with ExitStack() as stack:
+        with LOCK:  # so that no other thread comes in between
+            kind = Copies if _elsewhere(v for group in groups for v in group) else Claim
+            found = stack.enter_context(kind(who, groups))
+        yield found
 
 
 def show(variable: "Variable") -> jax.Array:

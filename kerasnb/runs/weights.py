@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb.core import settings
+from kerasnb.core.claim import latest
 from kerasnb.runs.curves import is_number
 from kerasnb.saving.files import DamagedFileError, Replacing
 
@@ -74,7 +75,7 @@ class Keeper:
     def __init__(self, record: Any, model: Any) -> None:
         self.record = record
         self._model = weakref.ref(model)
-        # The best one, and before it those that were the best when a mark was made.
+        # Those that were the best when a mark was made, until others were better.
         self._past: list[Weights] = []
 
     @property
@@ -100,30 +101,36 @@ class Keeper:
         ):
             return
         variables = model.weights
-        if sum(v.size * v.box.dtype.itemsize for v in variables) > _limit():
+        # A glance: what is held on to would be copied once more before the next step.
+        boxes = list(map(latest, variables))
+        if sum(box.nbytes for box in boxes) > _limit():
             return
-        boxes = [v.box for v in variables]
         if values is not None:
             every = (*model.trainable_variables, *model.non_trainable_variables)
             held = dict(zip(map(id, every), itertools.chain(*values), strict=True))
-            boxes = [held.get(id(v), v.box) for v in variables]
+            boxes = [held[id(v)] for v in variables]
         arrays = copied(boxes)
         if arrays is not None:
             names = [v.path for v in variables]
             found = Weights(run.epoch - 1, monitor, float(loss), names, arrays)
             self._past = [
                 old
-                for old, new in itertools.pairwise([*self._past, found])
+                for old, new in itertools.pairwise([*self._bests, found])
                 if any(old.epoch < mark.epoch <= new.epoch for mark in run.marks)
-            ] + [found]
+            ]
             self.record.best_weights = found
             _admit(self.record)
 
     def cut(self, run: Any) -> None:
         """The run went back to a mark: the best of what remains is so again."""
-        self._past = [one for one in self._past if one.epoch < run.epoch]
-        self.record.best_weights = self._past[-1] if self._past else None
+        self._past = [one for one in self._bests if one.epoch < run.epoch]
+        self.record.best_weights = self._past.pop() if self._past else None
         _admit(self.record)
+
+    @property
+    def _bests(self) -> list[Weights]:
+        best = self.record.best_weights
+        return [*self._past, *([] if best is None else [best])]
 
 
 def copied(boxes: Sequence[Any]) -> list[np.ndarray] | None:

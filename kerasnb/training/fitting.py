@@ -303,13 +303,14 @@ class Fit:
     @property
     def _unseen(self) -> bool:
         """Whether the ends of epochs may be told later, as nobody would know."""
-        every = (type(c) is callbacks_room.History for c in self.hooks.callbacks)
-        return self.validation is None and all(every)
+        kinds = {type(self.hooks), *map(type, self.hooks.callbacks)}
+        known = {callbacks_room.CallbackList, callbacks_room.History}
+        return self.validation is None and kinds <= known
 
-    def _passed(self, logs: dict[str, Any], weights: Any) -> None:
-        """An epoch ended while the next ones went on."""
+    def _passed(self, step: int, logs: dict[str, Any], weights: Any) -> None:
+        """An epoch ended with this step, while the next ones went on."""
         run, epoch = self.run, self.run.epoch
-        run.note_epoch(epoch, logs)
+        run.note_epoch(epoch, logs, step)
         if weights is not None:
             run.keeper.look(run, weights)
         self.hooks.on_epoch_end(epoch, logs)

@@ -7,7 +7,7 @@ priority and with the compiler's optimisations switched off: that takes a sixth 
 time and makes it half as fast, which does not matter for a program that runs so rarely.
 
 All of this costs time, so it is done where that is paid for: in a run that is long
-enough for the price to be less than a hundredth, or in one that goes wrong anyway.
+enough for the price to be less than a hundredth, or at the end of one that went wrong.
 """
 
 import contextlib
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from kerasnb.training.trainer import Trainer
 
 SHARE = 0.005  # of the time for samples, and as much for the compilation
-HASTE = 4  # times as much of it in a run that goes wrong
 BETWEEN = 0.2  # seconds between two samples at least
 
 # Six times as fast to compile, half as fast to run (measured on four models).
@@ -199,8 +198,13 @@ class Health:
         rows = sum(sample.rows for sample in self.samples)
         return self.off or (len(self.samples) >= 3 and rows >= ROWS)
 
-    def turn(self, state: Any, chunk: Any, wrong: bool) -> bool:
-        """Look, if it is time to; `wrong` makes it more urgent. Whether there is news.
+    @property
+    def is_learning(self) -> bool:
+        """Whether it looks, and does not know enough yet."""
+        return self._probe is not None and not self.knows_enough
+
+    def turn(self, state: Any, chunk: Any) -> bool:
+        """Look, if it is time to. Whether there is news.
 
         `state()` gives the values of this moment, `chunk()` the batch.
         """
@@ -210,10 +214,10 @@ class Health:
         self._due = now + BETWEEN
         try:
             if self._probe is None:
-                if wrong or self._is_paid_for():
+                if self._is_paid_for():
                     self._begin(state(), chunk())
                 return False
-            return self._probe.ready() and self._sample(state(), chunk(), wrong)
+            return self._probe.ready() and self._sample(state(), chunk())
         except Exception:  # noqa: BLE001 - a model of the user's own may be anything
             self.off = True
             return False
@@ -225,7 +229,7 @@ class Health:
                 if self._probe is None:
                     self._begin(state(), chunk)
                 if self._probe is not None and self._probe.ready(wait=True):
-                    self._sample(state(), chunk, wrong=True)
+                    self._sample(state(), chunk)
 
     def _is_paid_for(self) -> bool:
         run = self._run
@@ -238,7 +242,7 @@ class Health:
             probe.lower(state, chunk)
         self._probe = probe
 
-    def _sample(self, state: Any, chunk: tuple, wrong: bool) -> bool:
+    def _sample(self, state: Any, chunk: tuple) -> bool:
         assert self._probe is not None
         if not self._probe.fits(chunk):
             return False  # a stream's last batches
@@ -250,6 +254,5 @@ class Health:
             del self.samples[100:200]
         facts = {"gradient_norm": sample.norm, "update_ratio": sample.update_ratio}
         self._run.note_health(sample.step, facts)
-        wait = took / (SHARE * (HASTE if wrong else 1))
-        self._due = time.monotonic() + max(BETWEEN, wait)
+        self._due = time.monotonic() + max(BETWEEN, took / SHARE)
         return True

@@ -7,7 +7,6 @@ it, and looks there: first forward, layer by layer, then at the loss, the gradie
 the update.
 """
 
-import math
 import operator
 import threading
 import time
@@ -86,9 +85,9 @@ class Rewind:
         self._taken, self._held = time.monotonic(), 0
 
     def after(self, state: tuple, curves: dict[str, np.ndarray]) -> None:
-        """The chunk has run; looks at the last of its losses."""
+        """The chunk has run; looks at its losses."""
         loss = curves.get("loss")
-        fine = loss is None or math.isfinite(loss[-1].sum())
+        fine = loss is None or np.isfinite(loss).all()
         if loss is not None and not fine and self._run.trouble is None:
             self._run.trouble = self._explain(loss)
             self._off, self._copies, self._chunks = True, None, []

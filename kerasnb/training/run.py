@@ -356,11 +356,14 @@ class Run:
         if len(self._recent) > 50:
             del self._recent[0]
 
-    def note_epoch(self, epoch: int, logs: dict[str, float]) -> None:
-        """An epoch is over, with these results."""
+    def note_epoch(
+        self, epoch: int, logs: dict[str, float], step: int | None = None
+    ) -> None:
+        """An epoch is over, with these results; it ended with `step`, or just now."""
+        step = self.step if step is None else step
         self.epoch = epoch + 1
-        self.step_in_epoch = 0
-        self.epoch_index.append(self.step)
+        self.step_in_epoch = self.step - step
+        self.epoch_index.append(step)
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
             self.epochs_of.setdefault(name, []).append(epoch)
@@ -417,6 +420,7 @@ class Run:
         try:
             self.tell(final=True)
         finally:
+            self.keeper = None  # and what it holds for the way back to a mark
             self._over.set()
 
     @property
@@ -439,7 +443,8 @@ Points = list[tuple[np.ndarray, dict[str, np.ndarray]]]
 
 def _packed(points: Points) -> Points:
     """The same points in fewer pieces; long ones are left alone, which saves copies."""
-    points, last, size = list(points), [], 0
+    points, size = list(points), 0
+    last: Points = []
     while points and (len(last) < 256 or len(points[-1][0]) <= size):
         last.insert(0, points.pop())
         size += len(last[0][0])

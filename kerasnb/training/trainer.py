@@ -25,7 +25,7 @@ from kerasnb.core.graph import leaves, map_structure
 from kerasnb.core.masks import get_mask, set_mask
 from kerasnb.core.state import bind, functional
 from kerasnb.core.variable import Variable
-from kerasnb.layers.layer import collect_losses
+from kerasnb.layers.layer import changes, collect_losses
 from kerasnb.training.checks import check_compile, check_counts
 from kerasnb.training.compiled import (
     CHOSEN_BY_SHAPE,
@@ -34,7 +34,8 @@ from kerasnb.training.compiled import (
     add_result,
     output_names,
 )
-from kerasnb.training.data import unpack_x_y_sample_weight
+from kerasnb.training.crew import crew_of
+from kerasnb.training.data import Table, unpack_x_y_sample_weight
 from kerasnb.training.fitting import Fit
 from kerasnb.training.interrupts import Interrupts
 from kerasnb.training.loop import signature
@@ -512,11 +513,32 @@ class Trainer(Predictor):
 
     def _on_batch(self, who: str, table: Any, training: bool, return_dict: bool) -> Any:
         check_is_batch(who, table)
-        work = Work(self, who, table, table.rows, None, training=training)
-        work.prepare()
-        with self._at_work(work):
-            logs = work.run_single()
+        # Taken out while it is at work: another thread makes one of its own.
+        kept = (self._programs or {}).pop(who, None)
+        if kept is not None and kept[0] == self._form_of(table, kept[1]):
+            work = kept[1]
+            with self._at_work(work):
+                logs = work.run_single(table)
+        else:
+            how, kept = {"training": training, "single": True}, None
+            work = Work(self, who, table, table.rows, None, **how)
+            work.prepare()
+            with self._at_work(work):
+                logs = work.run_single()
+            settled = all(layer._settled() for layer in self._flatten_layers())
+            if work.let_go() and settled and type(self).metrics is Trainer.metrics:
+                kept = self._form_of(table, work), work
+        if kept is not None:
+            self._programs[who] = kept  # type: ignore[index]
         return logs if return_dict else self._flat(logs)
+
+    def _form_of(self, table: Table, work: Work) -> tuple:
+        """What must be as it was, for `work` to go on with this batch."""
+        flat, structure = jax.tree.flatten(table.data)
+        slots = self.optimizer.variables if work.training else ()
+        crew = crew_of(v for group in work.groups for v in group)
+        arrays = ((type(a), a.shape, a.dtype) for a in flat)
+        return (changes(), crew, structure, *arrays, *map(id, slots))
 
     @contextmanager
     def _at_work(self, work: Work) -> Iterator[None]:

@@ -54,7 +54,6 @@ class Watch:
         self._first: np.ndarray = np.zeros(0)
         self._due = 0.0
         self._data: Any = None
-        self._suspects = False
         self._chunk: tuple[Any, Index, int] | None = None
         self._told = False  # of all first losses
 
@@ -78,7 +77,7 @@ class Watch:
         self._due = now + BETWEEN
         if not (isinstance(self._work.source, Table) or self._work.crew.several):
             self._look_at_labels(data, np.asarray(index[0])[0, : at + 1].ravel())
-        self.health.turn(self._state, self._last_chunk, self._goes_wrong())
+        self.health.turn(self._state, self._last_chunk)
         self._ring(self.kinds)
 
     def end(self) -> None:
@@ -88,7 +87,7 @@ class Watch:
         kinds = {alarm.kind for alarm in self._run.alarms}
         kinds |= {alarm.kind for alarm in look(self._known(), self.kinds)}
         # A run that went wrong is worth a closer look: the reason rings with it.
-        if kinds & _WRONG or self._goes_wrong():
+        if kinds & _WRONG or self._went_wrong():
             self.health.at_once(self._state, self._some_chunks)
         self._ring(self.kinds, last=True)
 
@@ -119,10 +118,8 @@ class Watch:
         for number in range(max(3, min(-(-ROWS // size), 16))):
             yield data, rows, np.int32(number % count)
 
-    def _goes_wrong(self) -> bool:
-        """Whether the loss hardly falls: what else is wrong is then worth knowing."""
-        if self._suspects or any(a.kind in _WRONG for a in self._run.alarms):
-            return True
+    def _went_wrong(self) -> bool:
+        """Whether the loss hardly fell: what else is wrong is then worth knowing."""
         first = self._first
         return len(first) >= FIRST // 2 and bool(
             np.median(first[-20:]) > 0.9 * np.median(first[:20])
@@ -157,7 +154,8 @@ class Watch:
                 starts = np.array(ends)[np.searchsorted(ends, place, "right") - 1]
                 count = place - starts + 1
                 before = np.where(count > 1, np.roll(means, 1), 0)
-                losses = count * means - (count - 1) * before
+                with np.errstate(all="ignore"):  # one of infinite means is NaN
+                    losses = count * means - (count - 1) * before
                 # The last batch of an epoch may have had fewer rows.
                 odd = np.isin(place + 1, run.epoch_index) & (count > 1)
                 self._first = losses[~odd]
@@ -170,9 +168,8 @@ class Watch:
         if run.learning_rate is None:
             run.learning_rate = self._trainer._learning_rate()
         for alarm in look(self._known(), set(kinds) & set(self.kinds)):
-            if alarm.kind == "plateau" and not (last or self.health.knows_enough):
-                self._suspects = True  # The reason is looked for first.
-                continue
+            if alarm.kind == "plateau" and self.health.is_learning and not last:
+                continue  # until the reason is known
             if run.note_alarm(alarm) and self._say is not None:
                 note = ""
                 if len(run.alarms) == 1:

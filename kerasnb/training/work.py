@@ -24,13 +24,14 @@ from kerasnb.training.interrupts import Interrupts
 from kerasnb.training.loop import (
     Best,
     Index,
+    Once,
     Pace,
     Program,
     StepByStep,
     length,
     parts_of,
     programs_for,
-    rows_in,
+    rows_before,
 )
 from kerasnb.training.memory import keep_buffers
 from kerasnb.training.nonfinite import Rewind
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from kerasnb.training.watch import Watch
 
 Blocks = Generator[tuple, None, None]
-Passed = Callable[[dict[str, Any], Any], None]
+Passed = Callable[[int, dict[str, Any], Any], None]
 
 
 class Work:
@@ -58,6 +59,7 @@ class Work:
         training: bool,
         shuffle: bool = False,
         together: bool = False,  # several epochs in one call, where nobody looks
+        single: bool = False,  # one batch, and that is all
     ) -> None:
         data = source.data if isinstance(source, Table) else source.peek()
         self.crew = crew_of([*trainer.variables, *trainer.metrics_variables], data)
@@ -66,6 +68,7 @@ class Work:
             source, batch_size = self.crew.table(source, batch_size)
         self.trainer, self.who, self.source = trainer, who, source
         self.training, self.shuffle, self._together = training, shuffle, together
+        self._single = single and self.crew is ALONE
         self.interrupts = Interrupts()
         self.claim = Claim(lambda: who, ())
         self.random: Any = np.random  # whence the order of the data
@@ -126,10 +129,11 @@ class Work:
             lambda: self.crew.data(self._fresh_metrics()),
         )
         step = self.trainer._step("train_step" if self.training else "test_step")
-        kind = StepByStep if self.trainer.run_eagerly else Program
-        self._program = self.trainer._program(
-            f"{'train' if self.training else 'test'}", lambda: kind(step)
-        )
+        kind: Any = Once if self._single else Program
+        kind = StepByStep if self.trainer.run_eagerly else kind
+        phase = "train" if self.training else "test"
+        name = f"{phase} once" if kind is Once else phase
+        self._program = self.trainer._program(name, lambda: kind(step))
         if not isinstance(source, Table):
             return
         self.crew.check_equal(
@@ -197,10 +201,12 @@ class Work:
     ) -> dict[str, Any]:
         """One epoch of training, or what is left of it; the logs of its last step.
 
-        With `passed` it may be several. That is told of each but the last: its logs,
-        and its weights if it was the best so far.
+        With `passed` it may be several. That is told of each but the last: the step it
+        ended with, its logs, and its weights if it is the best so far.
         """
-        passed = passed if self._epochs > 1 else None
+        # One may be gone through already, by a run that goes back to its last step.
+        if self._epochs == 1 or run.step_in_epoch == self.steps_per_epoch:
+            passed = None
         return self._pass_over("train", hooks, turn, run, passed)
 
     def run_whole(self, hooks: Any, turn: Callable[[], bool] = lambda: False) -> dict:
@@ -210,10 +216,25 @@ class Work:
         hooks.on_test_end(logs)
         return logs
 
-    def run_single(self) -> dict[str, Any]:
-        """All rows as one batch."""
+    def run_single(self, table: Table | None = None) -> dict[str, Any]:
+        """All rows as one batch, or those of another table of the same form."""
+        data = self._data
+        if table is not None:
+            check_batch(self.trainer, self.who, table.data, self.y_spec)
+            data = table.data  # which goes to the device with the call
         index = [np.arange(self.batch_size, dtype=np.int32)[None, None]]
-        return _logs_at(self._chunk(self._full, self._data, index, 0, 1, True), -1)
+        with self.interrupts.held():
+            curves = self._chunk(self._full, data, index, 0, 1, True)
+        return _logs_at(curves, -1)
+
+    def let_go(self) -> bool:
+        """Forget the rows; whether others of their form may come without ado."""
+        table, self.source = self.source, Table((), 0)
+        here, self._data = self._data, None
+        assert isinstance(table, Table)
+        pairs = zip(*map(jax.tree.leaves, (table.data, here)), strict=True)
+        plain = all(type(a) is np.ndarray and a.dtype == b.dtype for a, b in pairs)
+        return plain and isinstance(self._program, Once)
 
     def _pass_over(
         self,
@@ -257,13 +278,15 @@ class Work:
                     count = self.crew.agree(count, self.interrupts)
                     self._draw(run, index, -(-(at + count) // steps))
                     began = time.perf_counter()
-                    curves = self._chunk(
-                        chunks, data, index, at, at + count, done == 0, run
-                    )
+                    with self.interrupts.held():
+                        curves = self._chunk(
+                            chunks, data, index, at, at + count, done == 0, run
+                        )
+                        if run is not None:
+                            best = chunks.best
+                            self._note(run, index, at, count, curves, best, passed)
                     self._pace.learn(count, time.perf_counter() - began)
                     logs = _logs_at(curves, -1)
-                    if run is not None:
-                        self._note(run, index, at, curves, count, chunks.best, passed)
                     first = done
                     at += count
                     done += count
@@ -288,24 +311,22 @@ class Work:
         run: Run,
         index: Index,
         lo: int,
-        curves: dict[str, np.ndarray],
         count: int,
+        curves: dict[str, np.ndarray],
         best: Best | None,
         passed: Passed | None,
     ) -> None:
-        """Tell the run of the steps from `lo` on, epoch by epoch."""
-        steps, at, end = length(index), lo, lo + count
-        while at < end:
-            epoch, begin = divmod(at, steps)
-            stop = min(end, at - begin + steps)
-            rows = rows_in(index, begin, begin + stop - at)
-            own = {name: v[at - lo : stop - lo] for name, v in curves.items()}
-            scalars = {name: v for name, v in own.items() if v.ndim == 1}
-            run.note_steps(stop - at, rows, scalars)
-            if stop < end and passed is not None:
-                found = best is not None and int(best.epoch) == epoch
-                passed(_logs_at(own, -1), best.weights if best and found else None)
-            at = stop
+        """Tell the run of steps from `lo` on, and of the epochs that ended inside."""
+        steps, first, hi = length(index), run.step - lo, lo + count
+        scalars = {name: v for name, v in curves.items() if v.ndim == 1}
+        run.note_steps(count, rows_before(index, hi) - rows_before(index, lo), scalars)
+        if passed is None:
+            return
+        ends = range(lo - lo % steps + steps, hi, steps)
+        found = int(best.epoch) if best is not None and ends else -1
+        for end in ends:
+            weights = best.weights if best and found == end // steps - 1 else None
+            passed(first + end, _logs_at(curves, end - 1 - lo), weights)
 
     def _chunk(
         self,
@@ -320,7 +341,7 @@ class Work:
         chunk = (data, index, lo, hi, begins, self._fresh)
         keeper = None if run is None else run.keeper
         to_beat = -np.inf if keeper is None else keeper.to_beat
-        with self.interrupts.held(), LOCK:
+        with LOCK:
             if self.rewind is not None:
                 self.rewind.before(self.claim.look(self._groups), chunks, *chunk)
             state, ring = chunks.run(self.claim.take(self._groups), *chunk, to_beat)

@@ -292,6 +292,15 @@ COMPILE = {
         "optimizer": k.optimizers.LossScaleOptimizer(k.optimizers.SGD(0.1), 64.0, 3)
     },
     "a factor": lambda k: {"optimizer": k.optimizers.SGD(0.1, loss_scale_factor=8.0)},
+    # Ten rows make a batch, and the odd one at the end of an epoch counts as one.
+    "accumulated": lambda k: {
+        "optimizer": k.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+    },
+    "accumulated, several steps at once": lambda k: {
+        "optimizer": k.optimizers.Adam(0.01, gradient_accumulation_steps=3),
+        "steps_per_execution": 2,
+        "jit_compile": True,
+    },
 }
 
 
