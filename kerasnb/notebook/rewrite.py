@@ -12,7 +12,7 @@ that is how each layer learns the line it was called on.
 """
 
 import ast
-from typing import TypeVar
+from typing import Any, TypeVar
 
 TAKES, APPLY, SEEN = "__kmodel_takes__", "__kmodel_apply__", "__kmodel_seen__"
 
@@ -63,16 +63,23 @@ class _Rewriter(ast.NodeTransformer):
         """A function of the cell."""
         own, declared = _binds_x(node)
         outer = any(self.enclosing)
-        self.enclosing.append(own or (outer and not declared))
+        self.enclosing.append(own or (outer and declared is None))
         self.generic_visit(node)
         self.enclosing.pop()
-        if not own and not declared:
-            kind = ast.Nonlocal if outer else ast.Global
+        if not own:
+            kind = declared or (ast.Nonlocal if outer else ast.Global)
             has_words = ast.get_docstring(node, clean=False) is not None
             node.body.insert(int(has_words), _place(kind(["x"]), node.body[0]))
         return node
 
     visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> ast.stmt:
+        """A word on where `x` lives: it goes before all lines that may change `x`."""
+        node.names = [name for name in node.names if name != "x"]
+        return node if node.names else _place(ast.Pass(), node)
+
+    visit_Nonlocal = visit_Global
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
         """A class of the cell, such as a layer of the user's own: plain Python."""
@@ -87,18 +94,20 @@ _SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
-def _binds_x(function: _Function) -> tuple[bool, bool]:
-    """Whether `x` is a function's own name, and whether it says where `x` lives."""
+def _binds_x(
+    function: _Function,
+) -> tuple[bool, type[ast.Global] | type[ast.Nonlocal] | None]:
+    """Whether `x` is a function's own name; the word that says it lives elsewhere."""
     args = function.args
     named = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
     names = {arg.arg for arg in named if arg is not None}
-    declared: set[str] = set()
+    declared: dict[str, Any] = {}
     waiting: list[tuple[ast.AST, bool]] = [(node, False) for node in function.body]
     while waiting:
         node, comprehended = waiting.pop()
         match node:
             case ast.Global() | ast.Nonlocal():
-                declared.update(node.names)
+                declared.update(dict.fromkeys(node.names, type(node)))
             case ast.NamedExpr():
                 names.add(node.target.id)
             case ast.Name(ctx=ast.Store() | ast.Del()) if not comprehended:
@@ -112,7 +121,7 @@ def _binds_x(function: _Function) -> tuple[bool, bool]:
         if not isinstance(node, _SCOPES):
             inside = comprehended or isinstance(node, _COMPREHENSIONS)
             waiting.extend((child, inside) for child in ast.iter_child_nodes(node))
-    return "x" in names - declared, "x" in declared
+    return "x" in names - declared.keys(), declared.get("x")
 
 
 def _call(function: str, *arguments: ast.expr) -> ast.Call:

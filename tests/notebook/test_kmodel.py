@@ -123,6 +123,7 @@ def test_a_class_in_the_cell_is_plain_python():
         ),
         "def block(n):\n    [x for x in (1, 2)]\n    Dense(n)\nblock(1)\nblock(2)",
         "def late():\n    print(end='')\n    x = 3\nlate()\nDense(1)\nDense(2)",
+        "def block(n):\n    Dense(n)\n    global x\nblock(1)\nglobal x\nblock(2)",
     ],
 )
 def test_in_a_function_the_rules_hold_for_its_own_x_or_the_cells(source):
