@@ -13,9 +13,11 @@ import re
 import select
 import subprocess
 import sys
+import termios
 import time
 
 import nbformat
+import pyte
 import pytest
 
 from tests.kernels.environments import ROOT, environment
@@ -146,14 +148,24 @@ def test_papermill_runs_the_magics_with_other_parameters(notebook, monkeypatch):
 
 # --- A terminal -----------------------------------------------------------------------
 
+LINES, COLUMNS = 50, 120
+
 
 class Terminal:
     """IPython in a terminal of its own."""
 
+    look = "--simple-prompt"
+
     def __init__(self):
         self.screen, inner = pty.openpty()
-        command = [sys.executable, "-m", "IPython", "--no-banner", "--simple-prompt"]
-        env = os.environ | {"TERM": "xterm", "COLUMNS": "120", "JAX_PLATFORMS": "cpu"}
+        termios.tcsetwinsize(inner, (LINES, COLUMNS))
+        command = [sys.executable, "-m", "IPython", "--no-banner", self.look]
+        env = os.environ | {
+            "TERM": "xterm",
+            "COLUMNS": str(COLUMNS),
+            "JAX_PLATFORMS": "cpu",
+            "PROMPT_TOOLKIT_NO_CPR": "1",  # nobody here says where the cursor is
+        }
         self.process = subprocess.Popen(
             [*command, "--colors=NoColor", "--no-confirm-exit"],
             **dict.fromkeys(("stdin", "stdout", "stderr"), inner),
@@ -161,7 +173,7 @@ class Terminal:
             start_new_session=True,
         )
         os.close(inner)
-        self.read(r"In \[1\]: $")
+        self.read(r"In \[1\]: ?$")
 
     def read(self, pattern, seconds=90):
         """All that is written until it ends like the pattern."""
@@ -188,6 +200,52 @@ class Terminal:
         self.process.kill()
         self.process.wait()
         os.close(self.screen)
+
+
+class Page(Terminal):
+    """IPython as people have it: it draws what is typed, and menus, on a page."""
+
+    look = "--TerminalInteractiveShell.autosuggestions_provider=None"
+
+    def __init__(self):
+        self.page = pyte.Screen(COLUMNS, LINES)
+        self.feed = pyte.ByteStream(self.page).feed
+        super().__init__()
+
+    def read(self, pattern, seconds=20):
+        """The page, once it ends like the pattern."""
+        end = time.monotonic() + seconds
+        while not re.search(pattern, text := self.text()):
+            assert time.monotonic() < end, f"no {pattern!r} on:\n{text}"
+            if select.select([self.screen], [], [], 1)[0]:
+                self.feed(os.read(self.screen, 1 << 16))
+        return text
+
+    def text(self):
+        return "\n".join(line.rstrip() for line in self.page.display).rstrip()
+
+    def press(self, keys, pattern):
+        """Type keys, and wait for what they bring."""
+        os.write(self.screen, keys.encode())
+        return self.read(pattern)
+
+
+def test_tab_completes_in_a_terminal():
+    with contextlib.closing(Page()) as page:
+        for number, line in enumerate(SETUP.splitlines(), 1):
+            page.press(f"{line}\r", rf"In \[{number + 1}\]:$")
+        page.press("%%kmo\t", r"%%kmodel ?$")
+        page.press(" net --l\t", r"--learning-rate\s+--loss")
+        page.press("o\t", r"%%kmodel net --loss ?$")
+        page.press(" au\t", r"--loss auto ?$")
+        page.press(" --input x\r", r"--input x\n\s+\.\.\.:$")
+        page.press("GlobalA\t", r"GlobalAv\n +GlobalAveragePooling1D +Global")
+        page.press("\x15Dense(2, activation=\t", r'"celu" +"gelu"[^$]*"relu"')
+        page.press("softm\t", r'activation="softmax$')
+        page.press('")\r', r'"\)\n +\.\.\.:$')
+        page.press("\r\r", r"dense \(Dense\)[^$]+\nIn \[6\]:$")
+        page.press("%kfit ne\t", r"%kfit net$")
+        page.press(" x y --ep\t", r"--epochs$")
 
 
 def test_a_terminal_shows_the_same_as_text():
