@@ -86,6 +86,11 @@ reruns: export JAX_PLATFORMS ?= cpu
 reruns: $(VENV)/.installed-test ## A model cell run a thousand times: what it leaves behind
 	$(PYTEST) -m reruns tests/notebook
 
+.PHONY: soak
+soak: export KERASNB_SOAK ?= 30
+soak: $(VENV)/.installed-test chromium ## Half an hour in one notebook: memory stays flat
+	$(PYTEST) -m soak tests/browser
+
 .PHONY: fuzz
 fuzz: export JAX_PLATFORMS ?= cpu
 fuzz: $(VENV)/.installed-test ## 20,000 damaged files, each refused or read right
