@@ -65,7 +65,7 @@ notebooks: $(VENV)/.installed-test ## The notebooks, their outputs compared
 
 .PHONY: browser
 browser: $(VENV)/.installed-test chromium ## The notebook in JupyterLab, in Chromium
-	$(PYTEST) -m browser tests/browser
+	$(PYTEST) -m "browser and not soak" tests/browser
 
 .PHONY: cluster
 cluster: export JAX_PLATFORMS ?= cpu
