@@ -1,6 +1,7 @@
 """Normalisation: inputs shifted and scaled to mean 0 and variance 1."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -218,14 +219,11 @@ class BatchNormalization(_Normalization):
         if mask is not None:
             return _masked_moments(x, mask, axes, parts)
 
-        def mean_of(x: jax.Array) -> jax.Array:
-            mean = x.mean(axes)
-            return jax.lax.pmean(mean, parts) if parts else mean
-
-        # Two passes: E[x²] - E[x]² loses all digits when the mean is large beside the
-        # spread, and a value to measure from costs more than the second pass.
-        mean = mean_of(x)
-        return mean, mean_of(jnp.square(x - jnp.expand_dims(mean, axes)))
+        if not parts:
+            return _moments(x, axes)
+        mean = jax.lax.pmean(x.mean(axes), parts)
+        spread = jnp.square(x - jnp.expand_dims(mean, axes))
+        return mean, jax.lax.pmean(spread.mean(axes), parts)
 
     def _renormalize(
         self,
@@ -258,6 +256,30 @@ class BatchNormalization(_Normalization):
 def _follow(statistic: Variable, value: jax.Array, momentum: float) -> jax.Array:
     """`statistic <- momentum · statistic + (1 - momentum) · value`."""
     return statistic.assign(statistic.value * momentum + value * (1.0 - momentum))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance along `axes`.
+
+    In two passes: E[x²] - E[x]² loses all digits when the mean is large beside the
+    spread, and a value to measure from costs more than the second pass.
+    """
+    mean = x.mean(axes)
+    return mean, jnp.square(x - jnp.expand_dims(mean, axes)).mean(axes)
+
+
+@_moments.defjvp
+def _moments_jvp(axes: tuple[int, ...], primals: Any, tangents: Any) -> Any:
+    """`d mean = E[dx]`, `d variance = 2 E[(x - mean) dx]`.
+
+    The variance does not depend on the mean to first order; left to itself, the
+    gradient adds up over the whole batch what is zero, in a fifth of its time.
+    """
+    (x,), (dx,) = primals, tangents
+    mean, variance = _moments(x, axes)
+    centred = x - jnp.expand_dims(mean, axes)
+    return (mean, variance), (dx.mean(axes), 2 * (centred * dx).mean(axes))
 
 
 def _masked_moments(

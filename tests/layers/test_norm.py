@@ -42,7 +42,7 @@ def test_agrees_with_keras(row):
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e2, 1e4])
-def test_one_pass_moments_keep_their_digits(mean):
+def test_moments_keep_their_digits(mean):
     x = np.random.default_rng(0).normal(mean, 1.0, (64, 4, 3)).astype("float32")
     ours, theirs = both("BatchNormalization", momentum=0.0)
     y, z = ours(x, training=True), theirs(x, training=True)
@@ -50,6 +50,32 @@ def test_one_pass_moments_keep_their_digits(mean):
     close(y, z, "outputs", atol=1e-5 + 4e-7 * mean)
     exact = x.astype("float64").var((0, 1))
     close(np.asarray(ours.moving_variance.value, "float64"), exact, "variance", 2e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 2), (2, 2, 1, 3)])
+def test_derivatives_of_every_order_and_mode_are_those_of_the_formula(shape):
+    layer = layers.BatchNormalization()
+    layer.build(shape)
+    pure = functional(layer, layer.variables)
+    keys = jax.random.split(jax.random.key(0), 3)
+    x, weights, other = (jax.random.normal(key, shape) for key in keys)
+
+    def ours(x):
+        return jnp.sum(weights * pure(read(layer.variables), x, training=True)[0])
+
+    def formula(x):
+        axes = tuple(range(x.ndim - 1))
+        centred = x - x.mean(axes)
+        return jnp.sum(weights * centred / jnp.sqrt((centred**2).mean(axes) + 1e-3))
+
+    for derivative in (jax.grad, jax.jacfwd, jax.hessian):
+        close(derivative(ours)(x), derivative(formula)(x), derivative.__name__, 2e-5)
+    close(
+        jax.vmap(jax.grad(ours))(jnp.stack([x, other])),
+        jax.vmap(jax.grad(formula))(jnp.stack([x, other])),
+        "several at once",
+        2e-5,
+    )
 
 
 def test_a_constant_channel_has_variance_zero():
