@@ -110,6 +110,7 @@ bench: $(VENV)/.installed-test ## Speed beside hand-written JAX, and of files be
 	$(PY) -m tests.benchmarks.streams
 	$(PY) tests/benchmarks/files.py
 	$(PY) -m tests.benchmarks.layers
+	$(PY) -m tests.benchmarks.formulations
 	$(PY) tests/benchmarks/panel.py
 
 .PHONY: binder-check
