@@ -222,6 +222,12 @@ class Record(Displayable):
             "kerasnb.config.best_weights(1000) keeps more of the runs to come."
         )
 
+    def forget_best(self) -> None:
+        """No epoch has weights to load: those that had were taken back."""
+        self.best_weights = self._written = None
+        if self.folder is not None:
+            (self.folder / weights.FILE).unlink(missing_ok=True)
+
     # --- Doing it again ---------------------------------------------------------------
 
     def rerun(

@@ -77,12 +77,16 @@ class Keeper:
         self._model = weakref.ref(model)
         # Those that were the best when a mark was made, until others were better.
         self._past: list[Weights] = []
+        # By what, and how good it was: also when its weights had to make way.
+        self._best = ("", math.inf)
 
     @property
     def to_beat(self) -> float:
         """The loss below which an epoch is the best so far."""
-        best = self.record.best_weights
-        return best.value if best is not None and best.monitor == "loss" else math.inf
+        return self._least("loss")
+
+    def _least(self, monitor: str) -> float:
+        return self._best[1] if self._best[0] == monitor else math.inf
 
     def look(self, run: Any, values: Sequence[Any] | None = None) -> None:
         """Keep the weights if the epoch that just ended is the best.
@@ -90,16 +94,15 @@ class Keeper:
         `values` are those of trainable and other variables, where the model has gone on
         in the meantime.
         """
-        model, best = self._model(), self.record.best_weights
+        model = self._model()
         monitor = "val_loss" if "val_loss" in run.history else "loss"
         losses = run.history.get(monitor)
         if model is None or not losses or run.epochs_of[monitor][-1] != run.epoch - 1:
             return
         loss = losses[-1]
-        if not is_number(loss) or not (
-            best is None or best.monitor != monitor or loss < best.value
-        ):
+        if not is_number(loss) or loss >= self._least(monitor):
             return
+        self._best = (monitor, float(loss))
         variables = model.weights
         # A glance: what is held on to would be copied once more before the next step.
         boxes = list(map(latest, variables))
@@ -125,6 +128,11 @@ class Keeper:
         """The run went back to a mark: the best of what remains is so again."""
         self._past = [one for one in self._bests if one.epoch < run.epoch]
         self.record.best_weights = self._past.pop() if self._past else None
+        if self.record.best_weights is None:
+            self.record.forget_best()
+        monitor = self._best[0]
+        losses = filter(is_number, run.history.get(monitor, ()))
+        self._best = (monitor, min(losses, default=math.inf))
         _admit(self.record)
 
     @property

@@ -171,10 +171,20 @@ class Run:
         self.epochs_of = {"loss": list(range(len(losses)))}
 
 
+class Kept:
+    """As much of a record as `Keeper` changes."""
+
+    best_weights, id = None, "1"
+
+    def forget_best(self):
+        self.best_weights = None
+        self.forgotten = True
+
+
 @pytest.fixture
 def kept(make):
     model = make()
-    record = type("Record", (), {"best_weights": None, "id": "1"})()
+    record = Kept()
     keeper = weights.Keeper(record, model)
     keeper.model = model  # which it holds no longer than others do
     return keeper
@@ -195,3 +205,32 @@ def test_weights_of_epochs_that_were_taken_back_are_forgotten(kept):
     # ... and the second comes out worse this time.
     kept.look(Run(0.5, 0.3))
     assert (kept.record.best_weights.epoch, kept.to_beat) == (1, 0.3)
+
+
+def test_an_epoch_worse_than_one_whose_weights_had_to_make_way_is_not_the_best(kept):
+    kept.look(Run(0.5))
+    kept.record.best_weights = None  # as another run's are let in
+    kept.look(Run(0.5, 0.7))
+    assert kept.record.best_weights is None
+    kept.look(Run(0.5, 0.7, 0.4))
+    assert (kept.record.best_weights.epoch, kept.to_beat) == (2, 0.4)
+
+
+def test_going_back_before_every_best_epoch_leaves_no_weights(kept):
+    kept.look(Run(0.5))
+    kept.cut(Run())
+    assert (kept.record.best_weights, kept.to_beat) == (None, float("inf"))
+    assert kept.record.forgotten
+
+
+def test_what_is_forgotten_is_gone_from_the_folder_too(make, data, tmp_path):
+    keras.config.runs_dir(tmp_path)
+    model = make()
+    model.fit(*data, **FIT)
+    run = keras.runs[-1]
+    run.forget_best()
+    run.write()
+    read = keras.runs.load(run.folder)
+    assert not run.keeps_best and not read.keeps_best
+    with pytest.raises(ValueError, match="were not kept"):
+        read.load_best(model)
