@@ -10,16 +10,22 @@
 import { h } from "./draw.js";
 
 /**
- * @typedef {{root: HTMLElement, moved?: () => void}} Picture
+ * @typedef {{root: HTMLElement, moved?: () => void, measure?: () => void}} Picture
  * @typedef {{
  *   fillers: Map<string, (twin: HTMLElement) => void>, observer: MutationObserver,
+ *   drawn: WeakMap<Element, Picture>, sizes: ResizeObserver,
  * }} Registry
  */
 
-const KEY = Symbol.for("kerasnb.mount");
+const KEY = Symbol.for("kerasnb.page");
 const NAMED = "[data-knb]";
 
-/** One for the page, however many widgets: it sees twins come. @returns {Registry} */
+/**
+ * One for the page, however many widgets: it sees twins come, and pictures change size.
+ *
+ * JupyterLab keeps each ResizeObserver that was ever made, and all that it reaches.
+ * @returns {Registry}
+ */
 function registry() {
   const page = /** @type {any} */ (window);
   if (page[KEY]) return page[KEY];
@@ -33,7 +39,12 @@ function registry() {
     }
   });
   observer.observe(document.body, { childList: true, subtree: true });
-  return (page[KEY] = { fillers, observer });
+  /** @type {Registry["drawn"]} */
+  const drawn = new WeakMap();
+  const sizes = new ResizeObserver((changes) => {
+    for (const { target } of changes) drawn.get(target)?.measure?.();
+  });
+  return (page[KEY] = { fillers, observer, drawn, sizes });
 }
 
 /** @param {HTMLElement} node @returns {HTMLElement[]} */
@@ -57,6 +68,7 @@ function fill(twin, fillers) {
  * @returns {(el: HTMLElement) => void} puts a picture into an element of one's own
  */
 export function mount(model, make) {
+  const { fillers, drawn, sizes } = registry();
   /** @type {{host: HTMLElement, picture: Picture}[]} */
   const made = [];
   const place = (/** @type {HTMLElement} */ into) => {
@@ -69,24 +81,27 @@ export function mount(model, make) {
       host.attachShadow({ mode: "open" }).append(style, picture.root);
       found = { host, picture };
       made.push(found);
+      drawn.set(picture.root, picture);
+      sizes.observe(picture.root);
     }
     for (const still of into.children) /** @type {HTMLElement} */ (still).style.display = "none";
     into.append(found.host);
     found.picture.moved?.();
   };
-  const { fillers } = registry();
   const name = model.get("_twin");
   fillers.set(name, place);
   for (const twin of twinsIn(document.body)) fill(twin, new Map([[name, place]]));
   // The cell was run again: what is still on a page goes back to its still twin.
   model.on("destroy", () => {
     fillers.delete(name);
-    for (const { host } of made.splice(0)) {
+    for (const { host, picture } of made.splice(0)) {
+      sizes.unobserve(picture.root);
       for (const still of host.parentElement?.children ?? []) {
         /** @type {HTMLElement} */ (still).style.display = "";
       }
       host.remove();
     }
+    model.off(); // JupyterLab keeps a closed model, and that would keep us
   });
   return place;
 }

@@ -133,8 +133,6 @@ class Panel {
     this.tableBody.addEventListener("scroll", () => {
       if (this.root.isConnected) this.scrolled = this.tableBody.scrollTop;
     });
-    this.observer = new ResizeObserver(() => this.measure());
-    this.observer.observe(this.root);
   }
 
   /** Move everybody's cursor. @param {number | null} x @param {number} [reach] */
@@ -143,6 +141,7 @@ class Panel {
     this.later("cursor");
   }
 
+  /** Its size is known, or another one now. */
   measure() {
     for (const chart of this.charts.values()) {
       chart.width = chart.root.clientWidth;
