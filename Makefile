@@ -104,14 +104,16 @@ sources: python-check ## Packages beside ours: their data, their callbacks
 	build/sources/bin/python -m pytest -m sources tests/sources
 
 .PHONY: bench
-bench: $(VENV)/.installed-test ## Speed beside hand-written JAX, and of files beside Keras
+bench: $(VENV)/.installed-test ## Speed beside hand-written JAX, Keras, Flax and PyTorch
 	$(PY) -m tests.benchmarks.run \
-	    --also "$$(echo build/sources/lib/python*/site-packages)"
+	    --also "$$(echo build/sources/lib/python*/site-packages)" $(BENCH)
+
+.PHONY: bench-parts
+bench-parts: $(VENV)/.installed-test ## Speed of streams, files, layers and their formulations
 	$(PY) -m tests.benchmarks.streams
 	$(PY) tests/benchmarks/files.py
 	$(PY) -m tests.benchmarks.layers
 	$(PY) -m tests.benchmarks.formulations
-	$(PY) tests/benchmarks/panel.py
 
 .PHONY: binder-check
 binder-check: python-check ## What Binder does, in a clean environment

@@ -2,19 +2,21 @@
 
 A workload is a row of `TABLE`. A side is a function of a workload that returns a lap: a
 function that trains one epoch and returns the seconds it took, after a first one that
-compiles. Sides whose package is not installed are left out.
+compiles. Sides whose package is not installed are left out. Nothing of JAX is imported
+before a side asks for it: a process may be that of PyTorch alone.
 """
 
 import importlib.util
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.handwritten import make_epoch
+from tests.benchmarks.turns import Lap, timed
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ TABLE = {
 GROWTH = {
     "width": {n: dense(128, 784, n, 10, rows=4000) for n in (32, 128, 512, 2048)},
     "depth": {n: dense(128, *[128] * n, 10, rows=4000) for n in (2, 5, 9, 17)},
-    "batch": {n: dense(n, 784, 128, 10) for n in (8, 32, 128, 512, 2048)},
+    "batch": {n: dense(n, 784, 128, 10) for n in (8, 64, 512, 2048)},
     "rows": {n: dense(32, 784, 128, 10, rows=n) for n in (500, 5_000, 50_000)},
 }
 
@@ -135,7 +137,7 @@ class Laps:
 
     def __init__(self, k: Any, work: Workload, model: Any = None, **options: Any):
         self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._ends, self._error = False, None
+        self._ends, self._error = False, RuntimeError("the training came to its end")
         laps = self
 
         class Gate(k.callbacks.Callback):
@@ -159,7 +161,8 @@ class Laps:
                 model.fit(x, y, work.batch, epochs=1_000_000, **options)
             except BaseException as error:  # noqa: BLE001 (told to who waits)
                 self._error = error
-                self._done.release()
+            self.seconds = None
+            self._done.release()
 
         self._thread = threading.Thread(target=run, daemon=True)
         self._thread.start()
@@ -168,15 +171,16 @@ class Laps:
         """Train one epoch; its seconds."""
         self._go.release()
         self._done.acquire()
-        if self._error is not None:
+        if self.seconds is None:
+            self._done.release()  # Whoever asks again hears it again.
             raise self._error
         return self.seconds
 
     def end(self) -> None:
-        """Let the training end."""
+        """Let the training end; one that hangs is left behind."""
         self._ends = True
         self._go.release()
-        self._thread.join()
+        self._thread.join(20)
 
 
 def kerasnb(work: Workload) -> Laps:
@@ -193,22 +197,31 @@ def keras(work: Workload) -> Laps:
     return Laps(keras, work)
 
 
+FEW, MANY = 2, 42  # epochs of two fits: the difference is that of so many epochs
+
+
+def whole(k: Any, work: Workload, looks: bool) -> Lap:
+    """An epoch of `fit`: a long one less a short one, and `looks` at every epoch."""
+    model, (x, y), seen = compiled(k, work), work.data(), []
+
+    class Look(k.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seen.append(logs["loss"])
+
+    def fit(epochs: int) -> float:
+        how = {"epochs": epochs, "verbose": 0, "callbacks": [Look()] * looks}
+        return timed(lambda: model.fit(x, y, work.batch, **how))()
+
+    return lambda: (fit(MANY) - fit(FEW)) / (MANY - FEW)
+
+
 # --- By hand, and other libraries -----------------------------------------------------
 
 
-def timed(run: Any) -> Any:
-    """A lap of a function that trains one epoch."""
-
-    def lap() -> float:
-        began = time.perf_counter()
-        run()
-        return time.perf_counter() - began
-
-    return lap
-
-
-def handwritten(work: Workload) -> Any:
+def handwritten(work: Workload) -> Lap:
     """One compiled call an epoch."""
+    from tests.benchmarks.handwritten import make_epoch
+
     epoch, state = make_epoch(work.kind, *work.data(), work.batch, work.sizes)
 
     def run() -> None:
@@ -218,7 +231,7 @@ def handwritten(work: Workload) -> Any:
     return timed(run)
 
 
-def flax(work: Workload) -> Any:
+def flax(work: Workload) -> Lap:
     """Flax NNX with optax: `nnx.jit` on a step, a Python loop over batches."""
     import optax
     from flax import nnx
@@ -235,10 +248,19 @@ def flax(work: Workload) -> Any:
         optimizer.update(model, grads)
         return loss, right
 
-    return timed(lambda: _batches(work, lambda x, y: step(model, optimizer, x, y)))
+    x, y = work.data()
+
+    def run() -> None:
+        order, logs = np.random.permutation(len(x)), []
+        for at in range(0, len(x), work.batch):
+            rows = order[at : at + work.batch]
+            logs.append(step(model, optimizer, x[rows], y[rows]))
+        [float(part) for part in logs[-1]]
+
+    return timed(run)
 
 
-def torch(work: Workload) -> Any:
+def torch(work: Workload) -> Lap:
     """PyTorch, eagerly."""
     import torch as t
 
@@ -272,22 +294,12 @@ def torch(work: Workload) -> Any:
     return timed(run)
 
 
-def _batches(work: Workload, step: Any) -> None:
-    x, y = work.data()
-    order = np.random.permutation(len(x))
-    logs = []
-    for at in range(0, len(x), work.batch):
-        rows = order[at : at + work.batch]
-        logs.append(step(x[rows], y[rows]))
-    [float(part) for log in logs[-1:] for part in log]
-
-
 def installed(side: str) -> bool:
     """Whether the package of a side is there."""
     return side == "handwritten" or importlib.util.find_spec(side) is not None
 
 
-SIDES = {
+SIDES: dict[str, Callable[[Workload], Lap]] = {
     "kerasnb": kerasnb,
     "handwritten": handwritten,
     "keras": keras,
