@@ -1,7 +1,9 @@
 """kerasnb.training.run: what watchers see, and what they may ask for"""
 
+import gc
 import threading
 
+import jax
 import numpy as np
 import pytest
 
@@ -45,6 +47,14 @@ def test_a_run_knows_its_curves_and_its_place(model):
     assert index.tolist() == list(range(9)) and len(curves["loss"]) == 9
     assert curves["loss"][2] == pytest.approx(run.history["loss"][0])
     assert run.step_points(since=7)[0].tolist() == [7, 8]
+
+
+def test_a_run_that_is_over_does_not_keep_its_data(model):
+    x = np.zeros((1237, 4), "float32")
+    model.fit(x, x[:, :1], 16, epochs=2, verbose=0, callbacks=[AtEpoch(0, Run.mark)])
+    gc.collect()
+    assert model.run.status == "finished" and len(model.run.marks) == 1
+    assert not [a for a in jax.live_arrays() if a.shape[:1] == (1237,)]
 
 
 def test_points_are_kept_when_there_are_many_chunks():
