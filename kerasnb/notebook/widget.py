@@ -77,22 +77,25 @@ class Widget(_Base):
     own would leave "model not found" in every notebook that is opened again.
     """
 
-    _sheet = ""
-    _esm: Any
+    _sheet = _script = ""
+    _esm = module(Path(__file__).with_name("load.js"))
 
     if available():
         _twin = traitlets.Unicode().tag(sync=True)
+        _code = traitlets.Unicode().tag(sync=True)
         _style = traitlets.Unicode().tag(sync=True)
         _css = svg.theme()
 
     def __init_subclass__(cls, source: str = "", styles: tuple[str, ...] = ()):
         if source and available():
-            cls._esm = module(Path(source).with_suffix(".js"))
+            cls._script = module(Path(source).with_suffix(".js"))
             cls._sheet = stylesheet("base", *styles)
         super().__init_subclass__()
 
     def __init__(self, **traits: Any):
-        super().__init__(_twin=uuid.uuid4().hex, _style=self._sheet, **traits)
+        super().__init__(
+            _twin=uuid.uuid4().hex, _code=self._script, _style=self._sheet, **traits
+        )
         cells.draws(self)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from kerasnb.callbacks.progress import say
 from kerasnb.core import frontend, settings
 from kerasnb.core.claim import Claim
 from kerasnb.core.errors import check
-from kerasnb.training import background
+from kerasnb.training import background, memory
 from kerasnb.training.checks import check_counts, check_fit
 from kerasnb.training.data import Stream, Table, find_nan, split
 from kerasnb.training.interrupts import Interrupts
@@ -144,6 +144,7 @@ class Fit:
 
     def compile(self) -> None:
         """Put the data on the device and compile: what takes its time."""
+        memory.give_back()  # what the fit before has left
         self.work.compile()
         self._check_data()
         if self.validation is not None:

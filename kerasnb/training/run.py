@@ -26,6 +26,10 @@ class Mark(NamedTuple):
     epoch: int
 
 
+def _nothing(*_: Any) -> None:
+    """What a run has to tell its data and the other processes, outside of `fit`."""
+
+
 class Run:
     """One training run: its progress, its curves, and the requests made of it.
 
@@ -70,7 +74,7 @@ class Run:
         # What a backup keeps beside the variables, and restores.
         self.order: np.ndarray | None = None
         self.callbacks: list[Any] = []
-        self.catch_up: Callable[[], None] = lambda: None  # the data, with `epoch`
+        self.catch_up: Callable[[], None] = _nothing  # the data, with `epoch`
         self.logs: dict[str, float] = {}
         self.history: dict[str, list[float]] = {}
         self.epochs_of: dict[str, list[int]] = {}
@@ -79,7 +83,7 @@ class Run:
         self.listeners: list[Callable[..., None]] = []
         self.keeper: Any = None  # of the weights of the best epoch; `runs/weights.py`
         # What the processes that share this run tell each other between two chunks.
-        self.share: Callable[[Run], None] = lambda run: None
+        self.share: Callable[[Run], None] = _nothing
         self.stops_after_epoch = False
         self.allowance: int | None = None  # steps until the next pause
         # Counts how often the curves were cut back: watchers then read all again.
@@ -420,7 +424,8 @@ class Run:
         try:
             self.tell(final=True)
         finally:
-            self.keeper = None  # and what it holds for the way back to a mark
+            # A run stays with its model; its data and marks do not.
+            self.keeper, self.share, self.catch_up = None, _nothing, _nothing
             self._over.set()
 
     @property

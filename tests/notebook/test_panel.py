@@ -341,14 +341,14 @@ def test_a_reason_is_told_once(output):
 
 
 def test_the_module_sent_to_the_page_is_one_file_without_imports():
-    source = panel_file.TrainingPanel._esm
+    source = panel_file.TrainingPanel._script
     assert not re.search(r"^import ", source, re.MULTILINE)
     assert source.count("export default") == 1
     assert source.count("function number(") == 1
 
 
 def test_nothing_of_the_panel_is_fetched_from_elsewhere():
-    for text in (panel_file.TrainingPanel._esm, panel_file.TrainingPanel._css):
+    for text in (panel_file.TrainingPanel._script, panel_file.TrainingPanel._css):
         found = set(re.findall(r"https?://[^\s\"')]+", text))
         assert found <= {"http://www.w3.org/2000/svg"}
 

@@ -1,7 +1,11 @@
 """kerasnb.training.run: what watchers see, and what they may ask for"""
 
+import gc
+import subprocess
+import sys
 import threading
 
+import jax
 import numpy as np
 import pytest
 
@@ -45,6 +49,14 @@ def test_a_run_knows_its_curves_and_its_place(model):
     assert index.tolist() == list(range(9)) and len(curves["loss"]) == 9
     assert curves["loss"][2] == pytest.approx(run.history["loss"][0])
     assert run.step_points(since=7)[0].tolist() == [7, 8]
+
+
+def test_a_run_that_is_over_does_not_keep_its_data(model):
+    x = np.zeros((1237, 4), "float32")
+    model.fit(x, x[:, :1], 16, epochs=2, verbose=0, callbacks=[AtEpoch(0, Run.mark)])
+    gc.collect()
+    assert model.run.status == "finished" and len(model.run.marks) == 1
+    assert not [a for a in jax.live_arrays() if a.shape[:1] == (1237,)]
 
 
 def test_points_are_kept_when_there_are_many_chunks():
@@ -122,3 +134,32 @@ def test_listeners_are_told_ten_times_a_second_and_of_a_new_status_at_once():
 def test_keeping_buffers_can_be_switched_off(monkeypatch):
     monkeypatch.setenv("KERASNB_KEEP_MEMORY", "0")
     assert memory.keep_buffers.__wrapped__() is False
+
+
+HOLES = """
+import numpy as np, psutil
+from kerasnb.training import memory
+
+def resident():
+    return psutil.Process().memory_info().rss / 1e6
+
+if not memory.keep_buffers():
+    print("None None None")
+    raise SystemExit
+large, small = [], []
+for _ in range(100):  # 200 MB, and between them what stays
+    large.append(np.ones(250_000))
+    small.append(np.ones(100))
+del large[:]
+full = resident()
+print(memory.give_back(), full - resident() > 150, memory.give_back())
+"""
+
+
+def test_memory_that_lies_idle_between_small_arrays_is_handed_back_once():
+    told = subprocess.run(
+        [sys.executable, "-c", HOLES], capture_output=True, text=True, check=True
+    ).stdout.split()
+    if told[0] == "None":
+        pytest.skip("this platform keeps no buffers")
+    assert told == ["True", "True", "False"]
