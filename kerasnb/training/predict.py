@@ -112,7 +112,11 @@ class Predictor(Layer):
                 def after(first: int, steps: int) -> None:
                     hooks.replay("predict", first, steps, {})
 
-                outputs, done = sweep(self._values(), source, size, count, after)
+                swept, done = sweep(self._values(), source, size, count, after)
+                if done == count:
+                    hooks.on_predict_end()
+                    return swept
+                outputs += [swept] * bool(done)
         for i, batch in enumerate(_batches(source, batch_size or 32, done), done):
             if steps is not None and i >= steps:
                 break
@@ -126,7 +130,7 @@ class Predictor(Layer):
         if not outputs:
             raise ValueError("predict: `x` gave no batches; there is nothing to do.")
         if len(outputs) == 1:
-            return map_structure(gather, outputs[0])
+            return _own(outputs[0])
         return map_structure(
             lambda *parts: np.concatenate([gather(p) for p in parts]), *outputs
         )
@@ -140,8 +144,7 @@ class Predictor(Layer):
         table: Any = self._source("predict_on_batch", x)
         check_is_batch("predict_on_batch", table)
         step = self._forward(table)
-        out = step(self._values(), crew_of(self.variables).batch(table.data))
-        return map_structure(gather, out)
+        return _own(step(self._values(), crew_of(self.variables).batch(table.data)))
 
     def _values(self, groups: tuple | None = None) -> State:
         if groups is None:
@@ -162,8 +165,8 @@ class Predictor(Layer):
         if placement.distribution() is not None or (run := forward.known(x)) is None:
             return None
         out = run(self._values(groups), (x,))
-        own = isinstance(out, jax.Array)  # which is on one device
-        return np.asarray(out) if own else map_structure(gather, out)
+        alone = isinstance(out, jax.Array)  # which is on one device
+        return np.array(out) if alone else _own(out)
 
     def _forward(self, source: Table | Stream) -> Callable:
         """`(state, batch, once) -> outputs`; `once` if such a batch comes but once."""
@@ -331,15 +334,15 @@ class Forward:
         size: int,
         count: int,
         after: Callable[[int, int], None],
-    ) -> tuple[list, int]:
+    ) -> tuple[Any, int]:
         """The outputs of the first batches of many, and how many batches these are."""
         if count < FEWEST:
-            return [], 0
+            return None, 0
         _, form = _form(table.data)
         if count * size > table.rows and not self._rows_apart(form, state, table.data):
             count -= 1  # The odd one at the end keeps its size.
         outputs = self._sweep(form, state, table, size, count, after)
-        return outputs, count if outputs else 0
+        return outputs, 0 if outputs is None else count
 
     def _rows_apart(self, form: Any, state: State, batch: tuple) -> bool:
         if not self._pads:
@@ -512,6 +515,11 @@ def _filled(array: Any, size: int) -> Any:
 def check_is_batch(who: str, source: Table | Stream) -> None:
     """Refuse what yields batches where one is wanted."""
     check(isinstance(source, Table), who, "x", source, "arrays that make one batch")
+
+
+def _own(outputs: Any) -> Any:
+    """Arrays that may be written to; those of JAX may not, even seen by NumPy."""
+    return map_structure(lambda a: np.array(gather(a)), outputs)
 
 
 def _placeholders(x: Any) -> Any:

@@ -9,7 +9,6 @@ second, so that a progress line moves and an interrupt is heard.
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +20,8 @@ from kerasnb.training.data import Table
 from kerasnb.training.loop import Pace, compile_once
 
 FEWEST = 8  # batches that are worth a program of their own
-BYTES = 1 << 26  # of inputs and outputs on the device at a time
+BYTES = 1 << 22  # of inputs and outputs on the device at a time
+KEPT = 32  # forms and sizes of batches whose programs are kept
 
 
 class Sweep:
@@ -33,8 +33,8 @@ class Sweep:
     def __init__(self, fn: Callable) -> None:
         self._fn = fn
         self._jitted = jax.jit(self._steps, static_argnums=5, donate_argnums=0)
-        self._limits: dict[Any, int] = {}  # batches in a block
-        self._found: dict[Any, dict[int, tuple]] = {}
+        # The most batches that a block has, and the programs by number of batches.
+        self._known: dict[Any, tuple[int, dict[int, tuple]]] = {}
 
     def __call__(
         self,
@@ -44,30 +44,39 @@ class Sweep:
         size: int,
         count: int,
         after: Callable[[int, int], None],
-    ) -> list[Any]:
-        """The outputs of `count` batches of `size`, block by block; none if not worth.
+    ) -> Any:
+        """The outputs of `count` batches of `size`, NumPy arrays; None if not worth it.
 
         `form` tells the programs apart, and `after(first, steps)` hears of the steps
         that are done.
         """
-        key = (form, size)
-        outputs: list[Any] = []
-        if key not in self._limits:
-            self._limits[key] = self._limit(state, table, size)
-        if min(count, limit := self._limits[key]) < FEWEST:
-            return outputs
-        programs = self._found.setdefault(key, {})
-        wanted = min(count, limit)
-        good = (n for n in programs if wanted <= n <= 8 * wanted)
+        known = self._known.pop((form, size), None) or (
+            self._limit(state, table, size),
+            {},
+        )
+        self._known[form, size] = known  # The one used last goes last.
+        if len(self._known) > KEPT:
+            self._known.pop(next(iter(self._known)))
+        limit, programs = known
+        if (wanted := min(count, limit)) < FEWEST:
+            return None
         # Powers of four: few programs for all lengths.
+        good = (n for n in programs if wanted <= n <= 4 * wanted)
         batches = min(
             good, default=min(limit, 1 << (-(-(wanted - 1).bit_length() // 2) * 2))
         )
+        # Arrays of JAX as well: to cut those, it would compile for every length.
+        data = jax.tree.map(np.asarray, table.data)
+        rows, result = min(count * size, table.rows), None
         for start in range(0, count, batches):
             steps = min(batches, count - start)
-            first, last = start * size, min((start + steps) * size, table.rows)
-            cut = partial(_block, first=first, last=last, rows=batches * size)
-            block = jax.tree.map(cut, table.data)
+            first, last = start * size, min((start + steps) * size, rows)
+            block = jax.tree.map(
+                lambda a, part=slice(first, last), steps=steps: _block(
+                    a[part], steps * size, batches * size
+                ),
+                data,
+            )
             if batches not in programs:
                 programs[batches] = self._compiled(state, block, size)
             program, spec, pace = programs[batches]
@@ -83,10 +92,13 @@ class Sweep:
                 pace.learn(now, time.perf_counter() - began)
                 after(start + at, now)
                 at += now
-            outputs.append(
-                jax.tree.map(lambda a, n=last - first: np.asarray(a)[:n], out)
-            )
-        return outputs
+            if result is None:
+                result = jax.tree.map(
+                    lambda s: np.empty((rows, *s.shape[1:]), s.dtype), spec
+                )
+            for whole, part in zip(*map(jax.tree.leaves, (result, out)), strict=True):
+                whole[first:last] = np.asarray(part)[: last - first]
+        return result
 
     def _limit(self, state: Any, table: Table, size: int) -> int:
         """How many batches make a block, 0 if outputs and inputs do not go together."""
@@ -131,13 +143,10 @@ def _spec(array: Any, rows: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((rows, *array.shape[1:]), dtype)
 
 
-def _block(array: Any, first: int, last: int, rows: int) -> Any:
-    """So many rows: those from `first` to `last`, and the last one again and again."""
-    part, short = array[first:last], rows - (last - first)
-    if not short:
+def _block(part: np.ndarray, filled: int, rows: int) -> np.ndarray:
+    """These rows and the last one again until `filled`; nobody reads the rest."""
+    if len(part) == rows:
         return part
-    if not isinstance(array, np.ndarray):
-        return jnp.pad(part, [(0, short)] + [(0, 0)] * (part.ndim - 1), "edge")
     block = np.empty((rows, *part.shape[1:]), part.dtype)
-    block[:-short], block[-short:] = part, part[-1]
+    block[: len(part)], block[len(part) : filled] = part, part[-1]
     return block

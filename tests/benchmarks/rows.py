@@ -351,7 +351,8 @@ def first_step(name: str, warm: bool, budget: Budget) -> Figures:
             return lap
 
         sides: Sides = {side: lambda side=side: fresh(side) for side in codes}
-        return compared(*in_turns(sides, _few(budget, 5 if warm else 3)), unit="s")
+        laps = _few(budget, 5 if warm else 3)
+        return compared(*in_turns(sides, laps, warms_up=warm), unit="s")
 
 
 def memory(name: str, budget: Budget) -> Figures:

@@ -37,31 +37,48 @@ class Budget:
             yield number
 
 
-def in_turns(sides: Sides, budget: Budget) -> tuple[dict[str, list[float]], Figures]:
+def in_turns(
+    sides: Sides, budget: Budget, warms_up: bool = True
+) -> tuple[dict[str, list[float]], Figures]:
     """Seconds of every lap of every side, and what is to be said of those that failed.
 
-    The first side is ours; where it fails, so does the row.
+    The first side is ours; where it fails, so does the row. Without `warms_up` the very
+    first laps count.
     """
     laps: dict[str, Lap] = {}
     calls: dict[str, int] = {}
     failed: Figures = {}
+    found: dict[str, list[float]] = {name: [] for name in sides}
+
+    def ready(name: str) -> None:
+        laps[name] = lap = sides[name]()
+        took = LONG
+        for _ in range(2 * warms_up):
+            took = timed(lap)()
+            if took > 1:
+                break
+        calls[name] = min(2000, math.ceil(LONG / max(took, 1e-6)))
+
+    def measured(name: str) -> None:
+        took = sum(laps[name]() for _ in range(calls[name]))
+        found[name].append(took / calls[name])
+
+    def attempt(work: Callable[[str], None], name: str) -> None:
+        try:
+            work(name)
+        except Exception as error:
+            if name == next(iter(sides)):
+                raise
+            end(laps.pop(name, None))
+            failed[name] = f"failed: {one_line(error)}"
+
     try:
-        for name, make in sides.items():
-            try:
-                laps[name] = lap = make()
-                lap()  # compiles
-                calls[name] = min(2000, math.ceil(LONG / max(timed(lap)(), 1e-6)))
-            except Exception as error:
-                if name == next(iter(sides)):
-                    raise
-                end(laps.pop(name, None))
-                failed[name] = f"failed: {one_line(error)}"
-        found: dict[str, list[float]] = {name: [] for name in laps}
+        for name in sides:
+            attempt(ready, name)
         for number in budget.laps():
             for name in list(laps) if number % 2 else reversed(list(laps)):
-                took = sum(laps[name]() for _ in range(calls[name]))
-                found[name].append(took / calls[name])
-        return found, failed
+                attempt(measured, name)
+        return {name: found[name] for name in laps}, failed
     finally:
         for lap in laps.values():
             end(lap)

@@ -197,6 +197,54 @@ def test_many_batches_are_few_calls_and_the_same(mix, monkeypatch):
     assert (programs(model) == [[1]]) == mix
 
 
+def test_outputs_are_arrays_of_their_own():
+    x = kerasnb.Input((3,))
+    model = kerasnb.Model(x, layers.Dense(2)(x))
+    pair = kerasnb.Model(x, [layers.Dense(2)(x), layers.Identity()(x)])
+    for rows in (1, 1, 4, 3, 32, 33, 300, 301):  # one call, padded ones, many, swept
+        given = np.ones((rows, 3), "float32")
+        found = [model.predict(given, verbose=0), *pair.predict(given, verbose=0)]
+        if rows < 32:
+            found.append(model.predict_on_batch(given))
+            found += pair.predict_on_batch(given)
+        for out in found:
+            assert out.flags.writeable and out.flags.owndata and len(out) == rows
+            out[:] = -1
+        assert (given == 1).all()
+        assert (model.predict(given, verbose=0) != -1).all()
+
+
+def test_arrays_of_jax_are_cut_without_a_program_for_every_length():
+    x = kerasnb.Input((3,))
+    model = kerasnb.Model(x, 2 * x)
+    model.predict(jnp.ones((300, 3)), verbose=0)
+    given = [jnp.ones((rows, 3)) for rows in (301, 319)]
+    compiled = []
+
+    def listen(event, *args, **kwargs):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for array in given:
+            assert (model.predict(array, verbose=0) == 2).all()
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not compiled
+
+
+def test_programs_for_sizes_of_batches_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(sweep, "KEPT", 3)
+    x = kerasnb.Input((3,))
+    model = kerasnb.Model(x, 2 * x)
+    for size in range(1, 9):
+        out = model.predict(np.ones((100, 3)), batch_size=size, verbose=0)
+        assert (out == 2).all()
+    (found,) = (p[0] for k, p in model._programs.items() if k[0].startswith("predict"))
+    assert len(found._sweep._known) == 3
+
+
 said = []
 
 
