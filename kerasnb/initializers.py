@@ -24,6 +24,9 @@ class Initializer(Configurable):
     Subclasses write `__call__`; their config follows from the constructor.
     """
 
+    scratch = 8
+    """Bytes that one element takes beside its own while the array is made."""
+
     def __init__(self) -> None:
         # Present, so that arguments it does not take are refused.
         super().__init__()
@@ -166,6 +169,8 @@ class RandomInitializer(Initializer):
     The same initializer gives the same values at every call unless its seed is a
     `SeedGenerator`.
     """
+
+    scratch = 16  # random bits, and steps to numbers of another width
 
     def __init__(self, seed: "int | random.SeedGenerator | None" = None) -> None:
         self.seed = seed

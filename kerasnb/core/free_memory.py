@@ -4,9 +4,8 @@ XLA does not raise when the machine has no room for an array on the CPU: it ends
 process, and with it a notebook's kernel.
 """
 
-import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +13,53 @@ import jax
 
 from kerasnb.core.errors import readable_size
 
-# Anything smaller is made without asking.
-_LARGE = 1 << 28
+# How much may be made between two looks, and stays free for everything else.
+_SPARE = 1 << 28
+# A device is waited for before something else is made beside an array of this size:
+# what it has yet to compute is not counted as used.
+AWAITED = 1 << 24
+_SMALLER = "Make the layer, or what it gets, smaller, or delete models you do not need."
+
+_unseen = 0  # bytes made since the last look
 
 
-def check_fits(what: str, shape: Sequence[int], itemsize: int) -> None:
-    """Raise a ValueError when an array cannot fit into the memory that is free.
+def check_fits(what: str, size: int, scratch: int = 0, remedy: str = _SMALLER) -> None:
+    """Raise a ValueError when so many bytes cannot fit into the memory that is free.
 
-    >>> check_fits("the kernel", (10**8, 10**8), itemsize=4)  # doctest: +ELLIPSIS
+    `scratch` are the bytes that are needed beside them while they are made. What is
+    small is added up, and looked at now and then.
+
+    >>> check_fits("the kernel", 4 * 10**16)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: the kernel would take 35.53 PB, and ... free. Make the layer, or ...
     """
-    size = itemsize * math.prod(map(int, shape))
-    if size < _LARGE:
+    global _unseen
+    most = size + scratch
+    _unseen += most
+    if _unseen < _SPARE:
         return
+    _unseen = 0
     default = jax.config.jax_default_device  # type: ignore[attr-defined]
     named = default is None or isinstance(default, str)
     device = jax.local_devices(backend=default)[0] if named else default
     free = free_memory(device)
-    if free is not None and size > free:
-        where = "this machine" if device.platform == "cpu" else f"the {device}"
-        raise ValueError(
-            f"{what} would take {readable_size(size)}, and {where} has "
-            f"{readable_size(free)} free. Make the layer, or what it gets, smaller."
-        )
+    if free is None or most + _SPARE <= free:
+        return
+    takes = readable_size(size)
+    if size <= free:
+        takes += f" and, while it is made, {readable_size(most + _SPARE)}"
+    where = "this machine" if device.platform == "cpu" else f"the {device}"
+    raise ValueError(
+        f"{what} would take {takes}, and {where} has {readable_size(free)} free. "
+        f"{remedy}"
+    )
 
 
 def free_memory(device: Any) -> int | None:
     """The bytes that are free on a device; None where nobody can say.
 
     Of the CPU they are what the system can give, and what the control group of the
-    process (a container's limit) leaves of that.
+    process (a container's limit) and its own limit (`ulimit -v`) leave of that.
     """
     if stats := device.memory_stats():
         limit, used = stats.get("bytes_limit"), stats.get("bytes_in_use", 0)
@@ -58,7 +73,15 @@ def free_memory(device: Any) -> int | None:
         free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     else:
         return None
-    return max(min([*free, *_left_to_groups()]), 0)
+    return max(min([*free, *_left_to_groups(), *_left_to_process()]), 0)
+
+
+def _left_to_process() -> Iterator[int]:
+    """What the limit of its addresses leaves to the process."""
+    for line in _text(Path("/proc/self/limits")).splitlines():
+        if line.startswith("Max address space") and (most := line.split()[3]).isdigit():
+            used = _numbers(Path("/proc/self/status")).get("VmSize", 0)
+            yield int(most) - 1024 * used
 
 
 def _left_to_groups(root: Path = Path("/")) -> Iterator[int]:

@@ -4,6 +4,7 @@ A box never enters a JAX transform; its value does, through a frame (`core/state
 because JAX sees the value when it is handed the box: `jnp.sum(layer.kernel)`.
 """
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from kerasnb.core import budget, claim, dtypes, naming, placement
 from kerasnb.core.errors import show
-from kerasnb.core.free_memory import check_fits
+from kerasnb.core.free_memory import AWAITED, check_fits
 from kerasnb.core.frontend import Displayable
 from kerasnb.core.state import current_frame, outside
 
@@ -66,7 +67,9 @@ class Variable(Displayable):
             what = f"variable `{self.path}` of shape {shape}"
             budget.spend(what, shape)
             if not budget.is_loading():
-                check_fits(what, shape, jnp.dtype(dtype).itemsize)
+                count, size = math.prod(map(int, shape)), jnp.dtype(dtype).itemsize
+                beside = getattr(initializer, "scratch", size)
+                check_fits(what, count * size, count * beside)
             make = lambda: dtypes.as_array(  # noqa: E731
                 initializer(tuple(shape), dtype=dtype), dtype
             )
@@ -98,6 +101,8 @@ class Variable(Displayable):
         # Also inside a trace it is a real array.
         with outside(), jax.ensure_compile_time_eval():
             self.box: jax.Array = self._make()
+        if self.box.nbytes >= AWAITED:
+            self.box.block_until_ready()
         del self._make
         return self.box
 

@@ -251,7 +251,7 @@ class Cell:
         """The layers of a line, called on `x` one after the other."""
         if isinstance(x, Layer):
             raise self._layer_as_tensor("x", x)
-        if not isinstance(x, NoTensor) and not _holds_tensors(x):
+        if not isinstance(x, NoTensor) and not _tensors_in(x):
             raise self._no_tensor(x)
         for layer in self._waiting:
             if isinstance(layer, KerasTensor):
@@ -274,7 +274,7 @@ class Cell:
         return value
 
     def _note(self, tree: Any, line: int) -> None:
-        waiting = [t for t in leaves(tree) if isinstance(t, KerasTensor)]
+        waiting = _tensors_in(tree)
         while waiting:
             tensor = waiting.pop()
             if tensor._keras_history is None:
@@ -433,7 +433,7 @@ class Cell:
         Else those asked for come first, then those named in the cell, then the others.
         """
         own = self.scope.get("inputs")
-        given = [t for t in leaves(own) if isinstance(t, KerasTensor)]
+        given = _tensors_in(own)
         if set(given) == found.keys():
             return own
         named = [t for t in self.scope.values() if isinstance(t, KerasTensor)]
@@ -631,15 +631,26 @@ _GO_ON = "x = ... would go on with it; leave the line out if it is not needed."
 _RETURN = "The function gave nothing back; end it with `return x`."
 
 
-def _holds_tensors(value: Any) -> bool:
-    """Whether a value is a tensor of the model, or a structure that holds some."""
-    return any(isinstance(leaf, KerasTensor) for leaf in leaves(value))
+def _tensors_in(value: Any) -> list[KerasTensor]:
+    """The tensors of the model in any value, which may be a list that holds itself.
+
+    JAX's trees are more particular: they sort the keys of a dict, and they end.
+    """
+    found, known, waiting = [], set(), [value]
+    while waiting:
+        match waiting.pop():
+            case KerasTensor() as tensor:
+                found.append(tensor)
+            case dict() | list() | tuple() as parts if id(parts) not in known:
+                known.add(id(parts))
+                waiting += dict.values(parts) if isinstance(parts, dict) else parts
+    return found[::-1]
 
 
 def _reject_tensors(layer: Layer) -> None:
     """A tensor among the arguments of a constructor is meant for the call."""
     for name, value in layer._config.items():
-        if _holds_tensors(value):
+        if _tensors_in(value):
             raise Mistake(*hints.two_brackets(type(layer), name))
 
 
@@ -647,10 +658,11 @@ def _end(statement: ast.stmt) -> int:
     return statement.end_lineno or statement.lineno
 
 
-def _layers_in(value: Any) -> list[Any]:
+def _layers_in(value: Any, around: tuple[Any, ...] = ()) -> list[Any]:
     """The layers that a line stands for: itself, or those of a list; none for others.
 
-    What is surely meant to be a layer, and is none, is a mistake.
+    `around` are the lists that it stands in, which it may hold itself. What is surely
+    meant to be a layer, and is none, is a mistake.
     """
     if isinstance(value, Layer | OpCall):
         return [value]
@@ -660,7 +672,9 @@ def _layers_in(value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         _reject_foreign(value)
         return []
-    parts = [_layers_in(item) for item in value]
+    if any(value is other for other in around):
+        return []
+    parts = [_layers_in(item, (*around, value)) for item in value]
     for item, part in zip(value, parts, strict=True):
         if not part and any(parts):
             raise Mistake(f"This list of layers also holds {show(item)}.")

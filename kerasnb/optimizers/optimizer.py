@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from kerasnb import initializers
-from kerasnb.core import naming, registry, settings
+from kerasnb.core import budget, naming, placement, registry, settings
 from kerasnb.core.configurable import Configurable, serialize
 from kerasnb.core.errors import check, reject_unknown, show
+from kerasnb.core.free_memory import check_fits
 from kerasnb.core.state import current_frame, functional, read, write
 from kerasnb.core.variable import Variable
 from kerasnb.optimizers import rules
@@ -254,7 +255,9 @@ class Optimizer(Configurable):
         if self.built:
             return
         variables = list(variables)
+        self._cache.clear()  # of a try with other weights, which was refused
         self._trainable_variables = variables
+        self._check_fits(variables)
         self._index = {variable: i for i, variable in enumerate(variables)}
         if self.use_ema:
             self._averages = self.add_optimizer_variables(variables, "average")
@@ -268,6 +271,23 @@ class Optimizer(Configurable):
             for variable in variables:
                 self._add_slots(group.values(), variable)
         self.built = True
+
+    def _check_fits(self, variables: list[Variable]) -> None:
+        """Refuse what the machine cannot hold before the first part of it is made."""
+        if budget.is_loading() or placement.distribution() is not None:
+            return
+        rules = self._rules().values() if self.slots else ()
+        kept = [leaf for _, fields, _ in rules for slot, leaf in fields if slot]
+        copies = bool(self.use_ema) + bool(self.gradient_accumulation_steps)
+        sizes = [
+            x.size * jnp.dtype(x.dtype).itemsize for x in kept + copies * variables
+        ]
+        check_fits(
+            f"What {type(self).__name__} keeps beside the weights",
+            sum(sizes),
+            scratch=2 * max(sizes, default=0),
+            remedy="Make the model smaller, or take an optimizer that keeps less: SGD.",
+        )
 
     def _add_slots(self, wanted: Iterable[str], variable: Variable) -> None:
         _, fields, _ = self._rules().get(variable, (None, [], None))

@@ -288,6 +288,23 @@ def test_the_source_of_what_a_cell_defines_is_what_was_typed(above):
     assert caught.value.text == "Densse(3)"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mixed = kept({1: 2, 'a': 3})",
+        "kept([{1: 2, 'a': x}])",
+        "own[0] = own",
+        "own.append(own)\nown",
+        "own = kept({'own': own})\nown['own'] = own\nown = kept(own)",
+        "own.append(own)\nx = kept([own, x])[1]",
+    ],
+)
+def test_any_structure_may_pass_through_a_cell(line):
+    """Also a dict whose keys cannot be sorted, and a list that holds itself."""
+    source = f"def kept(value):\n    return value\nown = [1]\n{line}\nDense(2)"
+    assert build_model(source, input=(4,)).output_shape == (None, 2)
+
+
 # --- Lines of options ---------------------------------------------------------------
 
 WORDS = st.text(
