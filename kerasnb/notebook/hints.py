@@ -7,11 +7,21 @@ import keyword
 import linecache
 import math
 import re
+import sys
 from collections.abc import Callable
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kerasnb import activations, ops
+from kerasnb import (
+    activations,
+    callbacks,
+    layers,
+    losses,
+    metrics,
+    models,
+    ops,
+    optimizers,
+)
 from kerasnb.core.errors import show, suggest
 from kerasnb.core.graph import (
     KerasTensor,
@@ -22,6 +32,7 @@ from kerasnb.core.graph import (
     node_of,
 )
 from kerasnb.core.naming import to_snake_case
+from kerasnb.layers import own
 from kerasnb.layers.layer import Layer
 from kerasnb.layers.merge import Concatenate, Merge
 from kerasnb.layers.windows import WindowSpec
@@ -352,7 +363,38 @@ def _no_attribute(error: Exception, cell: "Cell") -> tuple[str, str] | None:
         return sentence + suggest(name, [n for n in dir(obj) if n[0] != "_"]), ""
     if isinstance(obj, ModuleType) and obj.__name__.partition(".")[0] == "kerasnb":
         where = obj.__name__.replace("kerasnb", "keras", 1)
-        return f"{where} has no `{name}`.{suggest(name, dir(obj))}", ""
+        return f"{where} has no `{name}`.{_home(name) or suggest(name, dir(obj))}", ""
+    if obj is own.layer:  # what `keras.layers` is with its s forgotten
+        return f"keras.layer has no `{name}`.{_home(name)}", ""
+    return None
+
+
+def _home(name: str) -> str:
+    """The hint for a name that stands in a room of the package: keras.layers.Dense."""
+    homes = (room.__name__ for room in _ROOMS if hasattr(room, name))
+    where = next(homes, "").replace("kerasnb", "keras", 1)
+    return f' Did you mean "{where}.{name}"?' if where else ""
+
+
+_ROOMS = (layers, models, optimizers, losses, metrics, callbacks, activations, ops)
+
+
+def _not_there(error: Exception, cell: "Cell") -> tuple[str, str] | None:
+    """A line that imports from a package what the package does not have."""
+    if not isinstance(error, ImportError) or not _is_cells(error, cell):
+        return None
+    if found := re.match(r"cannot import name '(\w+)' from '([\w.]+)' \(", str(error)):
+        name, where = found.groups()
+        room = sys.modules.get(where)
+        near = ""
+        if where == "kerasnb":
+            near = _home(name) or _home(cell.nearest_layer(name))
+        return f"{where} has no `{name}`.{near or suggest(name, dir(room))}", ""
+    if found := re.fullmatch(r"No module named '([\w.]+)\.(\w+)'", str(error)):
+        where, name = found.groups()
+        names = vars(sys.modules[where]) if where in sys.modules else {}
+        known = [key for key, value in names.items() if isinstance(value, ModuleType)]
+        return f"{where} has no module `{name}`.{suggest(name, known)}", ""
     return None
 
 
@@ -766,6 +808,7 @@ _TEACHERS: tuple[Callable[[Exception, "Cell"], tuple[str, str] | None], ...] = (
     _arguments,
     _values_needed,
     _no_attribute,
+    _not_there,
     _trained_on_tensor,
     _failed_op,
     _not_a_tensor,

@@ -390,6 +390,6 @@ def _validation(texts: list[str], read: Reader) -> dict[str, Any]:
         return {}
     if len(values) > 1:
         return {"validation_data": tuple(values)}
-    if isinstance(values[0], float):
-        return {"validation_split": values[0]}
+    if isinstance(values[0], int | float):
+        return {"validation_split": float(values[0])}
     return {"validation_data": values[0]}

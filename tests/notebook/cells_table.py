@@ -1771,6 +1771,48 @@ else:
 Invalid syntax.
 ===
 %%kmodel net --input 4
+keras.Dense(3)
+~~~
+%%kmodel net, line 2:  keras.Dense(3)
+                             ^^^^^
+keras has no `Dense`. Did you mean "keras.layers.Dense"?
+===
+%%kmodel net --input 4
+x = keras.layer.Dense(3)(x)
+~~~
+%%kmodel net, line 2:  x = keras.layer.Dense(3)(x)
+                                       ^^^^^
+keras.layer has no `Dense`. Did you mean "keras.layers.Dense"?
+===
+%%kmodel net --input 4
+from kerasnb.layers import Dens
+~~~
+%%kmodel net, line 2:  from kerasnb.layers import Dens
+                                                  ^^^^
+kerasnb.layers has no `Dens`. Did you mean "Dense"?
+===
+%%kmodel net --input 4
+from kerasnb import Dens
+~~~
+%%kmodel net, line 2:  from kerasnb import Dens
+                                           ^^^^
+kerasnb has no `Dens`. Did you mean "keras.layers.Dense"?
+===
+%%kmodel net --input 4
+import kerasnb.layer
+~~~
+%%kmodel net, line 2:  import kerasnb.layer
+                                      ^^^^^
+kerasnb has no module `layer`. Did you mean "layers"?
+===
+%%kmodel net --input 4
+from numpy.rnadom import default_rng
+~~~
+%%kmodel net, line 2:  from numpy.rnadom import default_rng
+                                  ^^^^^^
+numpy has no module `rnadom`. Did you mean "random"?
+===
+%%kmodel net --input 4
 import nonexistent_thing
 ~~~
 %%kmodel net, line 2:  import nonexistent_thing
@@ -2430,6 +2472,10 @@ UsageError: %kfit: `1.5` is not a whole number; write one such as 3, or an expre
 ~~~
 %kfit: `batch_size` must be a positive whole number, not 0.
 ===
+%kfit clf x_train y_train --validation 20
+~~~
+%kfit: `validation_split` must be a number from 0 to 1, such as 0.2, below 1, not 20.0.
+===
 %kfit clf x_train y_train --validation 1.5
 ~~~
 %kfit: `validation_split` must be a number from 0 to 1, such as 0.2, below 1, not 1.5.
@@ -2601,7 +2647,7 @@ Dense(10**10)
 ~~~
 %%kmodel net, line 2:  Dense(10**10)
                        ^^^^^
-Dense: variable `dense/kernel` of shape (4, 10000000000) would take 149.01 GB, and this machine has 9.99 GB free. Make the layer, or what it gets, smaller.
+Dense: variable `dense/kernel` of shape (4, 10000000000) would take 149.01 GB, and this machine has 9.99 GB free. Make the layer, or what it gets, smaller, or delete models you do not need.
 ===
 %%kmodel net --input 224,224,3
 Conv2D(64, 3)
@@ -2610,7 +2656,7 @@ Dense(10_000_000)
 ~~~
 %%kmodel net, line 4:  Dense(10_000_000)
                        ^^^^^
-Dense: variable `dense/kernel` of shape (3154176, 10000000) would take 114.75 TB, and this machine has 9.99 GB free. Make the layer, or what it gets, smaller.
+Dense: variable `dense/kernel` of shape (3154176, 10000000) would take 114.75 TB, and this machine has 9.99 GB free. Make the layer, or what it gets, smaller, or delete models you do not need.
 ===
 %%kmodel net --input 4
 Dense(3, use_bias="no")
