@@ -112,7 +112,7 @@ class LabServer:
     """A JupyterLab on a free port, with a home of its own, that serves one folder.
 
     `settings` are JupyterLab's, as `{"plugin:file": {...}}`; `env` is added to the
-    environment of the server and of its kernels.
+    environment of the server and of its kernels; plugins in `without` are not loaded.
     """
 
     def __init__(
@@ -120,12 +120,14 @@ class LabServer:
         folder: Path,
         settings: dict[str, dict[str, Any]] | None = None,
         env: dict[str, str] | None = None,
+        without: Iterable[str] = (),
     ):
         self.folder = Path(folder)
         self.home = Path(tempfile.mkdtemp(prefix="kerasnb-lab-"))
         self.url = ""
         self._settings = {**_SETTINGS, **(settings or {})}
         self._env = env or {}
+        self._without = ["@jupyterlab/apputils-extension:announcements", *without]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -199,7 +201,7 @@ class LabServer:
             (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
         labconfig = self.home / "config" / "labconfig"
         labconfig.mkdir(parents=True)
-        disabled = {"@jupyterlab/apputils-extension:announcements": True}
+        disabled = dict.fromkeys(self._without, True)
         (labconfig / "page_config.json").write_text(
             json.dumps({"disabledExtensions": disabled})
         )

@@ -10,15 +10,19 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.labrig import ROOT, LabPage, write_notebook
+from tests.browser.labrig import ROOT, LabPage, LabServer, write_notebook
 from tests.browser.test_panel import panel_of, press, steps_of, value_of
 
 SECONDS = 60 * float(os.environ.get("KERASNB_SOAK", "2"))
 # What may come on top after the first third, of whatever length; in MB.
 KERNEL, PAGE = 25, 6
 
+# JupyterLab keeps each toolbar that it ever showed in a cell: 250 nodes for a click.
+WITHOUT = ["@jupyterlab/cell-toolbar-extension:plugin"]
+
 CELLS = [
     f"""import sys; sys.path.insert(0, {str(ROOT)!r})
+import ipywidgets  # a second page asks for it; a refusal is told to every page
 import kerasnb as keras
 from kerasnb.datasets import digits28
 
@@ -78,6 +82,12 @@ class Memory:
         return [b - a for a, b in zip(before, after, strict=True)]
 
 
+@pytest.fixture
+def server(tmp_path):
+    with LabServer(tmp_path, without=WITHOUT) as server:
+        yield server
+
+
 def run(lab, number):
     """Run a cell to its end."""
     lab.cell(number).locator(".jp-InputArea-editor").click()
@@ -125,11 +135,11 @@ def train_behind(lab, other):
 
 
 @pytest.mark.soak
-def test_memory_stays_flat_however_long_and_whatever_is_pressed(open_page, lab_server):
-    write_notebook(lab_server.folder / "soak.ipynb", CELLS)
-    lab = open_page().open("soak.ipynb")
+def test_memory_stays_flat_however_long_and_whatever_is_pressed(server, open_page):
+    write_notebook(server.folder / "soak.ipynb", CELLS)
+    lab = open_page(server=server).open("soak.ipynb")
     run(lab, 0).save()
-    other = open_page().open("soak.ipynb")
+    other = open_page(server=server).open("soak.ipynb")
     memory, began, rounds = Memory(lab), time.monotonic(), 0
     while time.monotonic() - began < SECONDS or rounds < 6:
         lab.run_cell(1)
