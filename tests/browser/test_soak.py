@@ -151,5 +151,5 @@ def test_memory_stays_flat_however_long_and_whatever_is_pressed(server, open_pag
         rounds += 1
     kernel, page, nodes, widgets = memory.growth()
     print(f"{rounds} rounds: kernel {kernel:+.1f} MB, page {page:+.1f} MB, {nodes:+}")
-    assert kernel < KERNEL and page < PAGE and nodes < 500 and widgets == 0
+    assert kernel < KERNEL and page < PAGE and nodes < 1500 and widgets == 0
     assert lab.errors() == []
