@@ -14,8 +14,11 @@ from tests.browser.labrig import ROOT, LabPage, LabServer, write_notebook
 from tests.browser.test_panel import panel_of, press, steps_of, value_of
 
 SECONDS = 60 * float(os.environ.get("KERASNB_SOAK", "2"))
-# What may come on top after the first third, of whatever length; in MB.
-KERNEL, PAGE = 25, 6
+# What may come on top between the thirds, in MB. The kernel hands idle memory back when
+# there is 32 MB more of it; each page that is loaded leaves it a thread (subshell), and
+# each closed widget leaves the page its model: JupyterLab keeps both. A panel has 380
+# nodes, and the last one or two may still be there when they are counted.
+KERNEL, PAGE, NODES = 25, 6, 1000
 
 # JupyterLab keeps each toolbar that it ever showed in a cell: 250 nodes for a click.
 WITHOUT = ["@jupyterlab/cell-toolbar-extension:plugin"]
@@ -151,5 +154,5 @@ def test_memory_stays_flat_however_long_and_whatever_is_pressed(server, open_pag
         rounds += 1
     kernel, page, nodes, widgets = memory.growth()
     print(f"{rounds} rounds: kernel {kernel:+.1f} MB, page {page:+.1f} MB, {nodes:+}")
-    assert kernel < KERNEL and page < PAGE and nodes < 1500 and widgets == 0
+    assert kernel < KERNEL and page < PAGE and nodes < NODES and widgets == 0
     assert lab.errors() == []
